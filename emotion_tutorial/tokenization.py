@@ -1,0 +1,90 @@
+"""Texts to tokens, and tables that explain them."""
+
+import warnings
+from typing import TypeVar
+
+import pandas as pd
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedTokenizerBase
+
+from emotion_tutorial.exceptions import DataWarning
+
+Splits = TypeVar("Splits", Dataset, DatasetDict)
+
+
+def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
+    """Add the columns `input_ids` and `attention_mask`, unpadded.
+
+    Parameters
+    ----------
+    splits
+        A split or splits with a `text` column.
+    tokenizer
+        The one that belongs to the model: another one's ids mean other tokens.
+
+    Returns
+    -------
+    Dataset or DatasetDict
+        With two more columns, lists of ints. Nothing is padded, so that each batch can be padded
+        to its own longest text later. A text longer than the model's context keeps its beginning;
+        a `DataWarning` says how many texts that concerns, and where.
+    """
+    limit = context_size(tokenizer)
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        encoded = tokenizer(batch["text"], truncation=True, max_length=limit, return_token_type_ids=False)
+        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+    tokenized = splits.map(encode, batched=True, desc="tokenize")
+    for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
+        _warn_of_truncation(dataset, split, tokenizer, limit)
+    return tokenized
+
+
+def context_size(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the largest number of tokens that the model reads at once; 512 if it is not recorded."""
+    # transformers marks "unknown" by a very large integer.
+    return tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else 512
+
+
+def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
+    """Return one row per token of a text: `token`, `id`, `special`, and the characters it covers.
+
+    `covers` is empty for tokens that the tokenizer added, such as [CLS].
+    """
+    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    return pd.DataFrame(
+        {
+            "token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]),
+            "id": encoded["input_ids"],
+            "special": [bool(special) for special in encoded["special_tokens_mask"]],
+            "covers": [text[start:end] for start, end in encoded["offset_mapping"]],
+        }
+    )
+
+
+def special_tokens_table(tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
+    """Return one row per special token, in id order: `token`, `id`, and the `role` it plays."""
+    roles = {
+        token: name.removesuffix("_token")
+        for name, token in tokenizer.special_tokens_map.items()
+        if isinstance(token, str)
+    }
+    frame = pd.DataFrame({"token": list(roles), "role": list(roles.values())})
+    frame.insert(1, "id", tokenizer.convert_tokens_to_ids(list(roles)))
+    return frame.sort_values("id", ignore_index=True)
+
+
+def _warn_of_truncation(dataset: Dataset, split: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> None:
+    # Only texts that fill the context can have been cut: those few are encoded again in full.
+    full = [row for row, ids in enumerate(dataset["input_ids"]) if len(ids) >= limit]
+    lengths = {row: len(tokenizer(dataset[row]["text"], verbose=False)["input_ids"]) for row in full}
+    cut = {row: length for row, length in lengths.items() if length > limit}
+    if cut:
+        rows = ", ".join(f"row {row} ({length} tokens)" for row, length in list(cut.items())[:5])
+        warnings.warn(
+            f"{len(cut)} texts of split {split!r} are longer than the {limit} tokens that the model reads, and were "
+            f"cut there: {rows}{' ...' if len(cut) > 5 else ''}.",
+            DataWarning,
+            stacklevel=3,
+        )
