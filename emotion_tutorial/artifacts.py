@@ -29,9 +29,7 @@ def artifact_folder(kind: str, **shaped_by: object) -> Path:
         What a change of should make another artifact: a `DatasetDict` counts by its texts and
         labels, everything else by its JSON or text.
     """
-    parts = {
-        name: digest(value) if isinstance(value, DatasetDict) else value for name, value in shaped_by.items()
-    }
+    parts = {name: digest(value) if isinstance(value, DatasetDict) else value for name, value in shaped_by.items()}
     key = json.dumps(parts, sort_keys=True, default=str).encode()
     return artifacts_root() / f"{kind}-{hashlib.sha256(key).hexdigest()[:12]}"
 

@@ -82,9 +82,7 @@ def load_splits(
         frames, hub_names = _hub_frames(found, str(source), text_column, label_column)
         label_names = label_names or hub_names
     elif isinstance(source, Path) or path.suffix or path.parent != Path():
-        raise MissingFileError(
-            f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}."
-        )
+        raise MissingFileError(f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}.")
     else:
         raise UnknownSourceError(
             f"Unknown source {source!r}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
@@ -161,8 +159,10 @@ def audit(splits: DatasetDict, *, max_words: int = 380) -> pd.DataFrame:
 
 
 def _is_hub_id(source: str | Path) -> bool:
-    return isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) is not None and not (
-        Path(source).suffix.lower() in READERS
+    return (
+        isinstance(source, str)
+        and re.fullmatch(r"[\w-]+/[\w.-]+", source) is not None
+        and Path(source).suffix.lower() not in READERS
     )
 
 

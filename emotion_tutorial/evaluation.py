@@ -94,9 +94,7 @@ def evaluate(
         low, high = np.percentile(spread[metric], [2.5, 97.5], axis=0)
         names = ["overall"] if values.shape[1] == 1 else list(label_names)
         supports = [y_true.size] if values.shape[1] == 1 else support
-        rows += [
-            (name, metric, *numbers) for name, *numbers in zip(names, values[0], low, high, supports, strict=True)
-        ]
+        rows += [(name, metric, *numbers) for name, *numbers in zip(names, values[0], low, high, supports, strict=True)]
     return pd.DataFrame(rows, columns=["name", "metric", "value", "low", "high", "support"])
 
 

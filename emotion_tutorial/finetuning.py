@@ -114,7 +114,9 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         # The Trainer writes the state last: a checkpoint that has it is complete.
-        states = {path: TrainerState.load_from_json(str(path)) for path in folder.glob("checkpoint-*/trainer_state.json")}
+        states = {
+            path: TrainerState.load_from_json(str(path)) for path in folder.glob("checkpoint-*/trainer_state.json")
+        }
         newest = max(states, key=lambda path: states[path].global_step, default=None)
         return trainer.train(resume_from_checkpoint=str(newest.parent) if newest else None)
 

@@ -1,0 +1,33 @@
+# Two commands matter: `make notebooks` and `make test`. On Windows see the README.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: notebooks test lab docs lint clean
+
+# Made anew when what is to be installed changes; otherwise nothing is installed.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[embedded,notebooks,test]"
+	touch $(READY)
+
+notebooks: $(READY)  ## execute all notebooks on the profile, HTML pages under build/
+	$(BIN)/python tools/pages.py html
+
+test: lint  ## lint, types, unit tests, notebooks
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1200 notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+docs: $(READY)  ## execute all notebooks on quick, write the pages under docs/
+	$(BIN)/python tools/pages.py docs
+
+clean:
+	rm -rf .venv build notebooks/artifacts
