@@ -81,7 +81,7 @@ def load_splits(
         found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source))
         frames, hub_names = _hub_frames(found, str(source), text_column, label_column)
         label_names = label_names or hub_names
-    elif isinstance(source, Path) or path.suffix or path.parent != Path():
+    elif isinstance(source, Path) or path.suffix or set(source) & set("/\\"):
         raise MissingFileError(f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}.")
     else:
         raise UnknownSourceError(
@@ -149,10 +149,9 @@ def audit(splits: DatasetDict, *, max_words: int = 380) -> pd.DataFrame:
             other_split, other_row, other_label = first.setdefault(key, (split, row, label))
             if (other_split, other_row) == (split, row):
                 continue
+            kind = "duplicate" if label == other_label else "conflicting label"
             if other_split != split:
                 kind = "leak"
-            else:
-                kind = "duplicate" if label == other_label else "conflicting label"
             detail = f"{label}; {other_split} row {other_row}: {other_label}"
             findings.append((kind, split, row, text, detail))
     return pd.DataFrame(findings, columns=["finding", "split", "row", "text", "detail"])

@@ -71,8 +71,8 @@ def embedded_encoder_folder() -> Path:
 
 
 @functools.lru_cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    # Size and time of change are part of the cache's key: a file that changes is read again.
+def _sha256(path: Path, *state: int) -> str:  # noqa: ARG001
+    # The state, size and time of change, is part of the cache's key: a file that changes is read again.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -103,7 +103,7 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
         )
     table = dataset.with_format("arrow")[:]
     column = table.column("hidden_state").combine_chunks()
-    X = column.values.to_numpy().reshape(len(column), -1)
+    X = column.flatten().to_numpy().reshape(len(column), -1)
     return X.astype(np.float32), table.column("label").to_numpy().astype(np.int64)
 
 
@@ -173,7 +173,8 @@ def _add_hidden_states(
     vectors = np.empty((len(order), encoder.config.hidden_size), dtype=np.float32)
     for start in range(0, len(order), BATCH_SIZE):
         rows = order[start : start + BATCH_SIZE]
-        batch = collate([{name: inputs[name][row] for name in inputs} for row in rows]).to(encoder.device)
+        batch = collate([{name: inputs[name][row] for name in inputs} for row in rows])
+        batch = {name: tensor.to(encoder.device) for name, tensor in batch.items()}
         with (
             torch.inference_mode(),
             torch.autocast(encoder.device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16),
@@ -184,4 +185,4 @@ def _add_hidden_states(
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     if "hidden_state" in dataset.column_names:
         dataset = dataset.remove_columns("hidden_state")
-    return dataset.add_column("hidden_state", column)  # type: ignore[arg-type]
+    return dataset.add_column("hidden_state", column)

@@ -68,7 +68,7 @@ def build_trainer(
     set_seed(seed)  # before the head is drawn
     model = load_classifier(checkpoint, label_names, device="cpu" if training_arguments.get("use_cpu") else None)
     device = torch.device("cpu") if training_arguments.get("use_cpu") else best_device()
-    arguments = {
+    arguments: dict[str, Any] = {
         "output_dir": str(output_dir),
         "learning_rate": learning_rate,
         "num_train_epochs": epochs,
@@ -110,7 +110,7 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     TrainOutput
         As of `Trainer.train`. The history of losses and metrics is in `trainer.state.log_history`.
     """
-    folder = Path(trainer.args.output_dir)
+    folder = Path(str(trainer.args.output_dir))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         # The Trainer writes the state last: a checkpoint that has it is complete.
@@ -136,7 +136,8 @@ class _OrderedTrainer(Trainer):
         order = _by_length(test_dataset)
         output = super().predict(test_dataset.select(order), *args, **kwargs)
         back = np.argsort(order)
-        return PredictionOutput(output.predictions[back], output.label_ids[back], output.metrics)
+        labels = None if output.label_ids is None else np.asarray(output.label_ids)[back]
+        return PredictionOutput(np.asarray(output.predictions)[back], labels, output.metrics)
 
 
 def _by_length(dataset: Dataset) -> np.ndarray:

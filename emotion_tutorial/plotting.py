@@ -296,5 +296,6 @@ def _wrap(text: str, width: int = 24) -> str:
 def _require_columns(frame: pd.DataFrame, *columns: str) -> None:
     if missing := [column for column in columns if column not in frame.columns]:
         raise MissingColumnError(
-            f"Missing {', '.join(map(repr, missing))}; the frame has {', '.join(map(repr, frame.columns)) or 'nothing'}."
+            f"Missing column {', '.join(map(repr, missing))}; the frame has "
+            f"{', '.join(map(repr, frame.columns)) or 'no columns'}."
         )

@@ -46,7 +46,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=3, batch_size=32),
+    "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=2, batch_size=32),
     "full": Profile("full", "hub", "distilbert-base-uncased", learning_rate=2e-5, epochs=2, batch_size=64),
 }
 

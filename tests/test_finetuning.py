@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
+from transformers import Trainer, TrainerCallback
+
+from emotion_tutorial import build_trainer, load_classifier, tokenize, train_or_resume
+from emotion_tutorial.exceptions import TooFewClassesError
+
+
+@pytest.fixture(scope="module")
+def splits() -> DatasetDict:
+    """Texts of very different lengths; the label is in the first word."""
+    rng = np.random.default_rng(0)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["cat", "dog"])})
+
+    def make(count: int) -> Dataset:
+        labels = rng.integers(0, 2, count).tolist()
+        texts = [f"{['cat', 'dog'][label]} " + "word " * int(rng.integers(0, 30)) for label in labels]
+        return Dataset.from_dict({"text": texts, "label": labels}, features=features)
+
+    return DatasetDict(train=make(160), validation=make(40), test=make(50))
+
+
+def build(splits, checkpoint, folder, **options) -> Trainer:
+    settings = {"learning_rate": 5e-3, "epochs": 3, "batch_size": 16, "use_cpu": True, "disable_tqdm": True}
+    return build_trainer(splits, checkpoint, output_dir=folder, **(settings | options))
+
+
+@pytest.fixture(scope="module")
+def trained(splits, tiny_checkpoint, tmp_path_factory) -> Trainer:
+    trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
+    train_or_resume(trainer)
+    return trainer
+
+
+def test_learns_and_names_its_labels(trained):
+    history = [log["eval_accuracy"] for log in trained.state.log_history if "eval_accuracy" in log]
+    assert isinstance(trained, Trainer)
+    assert len(history) == 3
+    assert max(history) > 0.9
+    assert trained.model.config.id2label == {0: "cat", 1: "dog"}
+
+
+def test_predictions_are_in_the_order_of_the_rows(trained, splits):
+    """Grouping by length must not shuffle what is predicted."""
+    tokenized = tokenize(splits, trained.processing_class)["test"]
+    output = trained.predict(tokenized)
+    assert output.label_ids.tolist() == tokenized["label"][:]
+    for row in (0, 7, 49):
+        ids = torch.tensor([tokenized[row]["input_ids"]])
+        with torch.inference_mode():
+            alone = trained.model.eval()(input_ids=ids).logits[0].numpy()
+        np.testing.assert_allclose(output.predictions[row], alone, atol=1e-4)
+    assert output.metrics["test_accuracy"] == pytest.approx(
+        (output.predictions.argmax(1) == np.array(tokenized["label"][:])).mean()
+    )
+
+
+def test_evaluation_loop_is_in_the_order_of_the_rows(trained, splits):
+    tokenized = tokenize(splits, trained.processing_class)["validation"]
+    output = trained.evaluation_loop(trained.get_eval_dataloader(tokenized), "order")
+    assert output.label_ids.tolist() == tokenized["label"][:]
+
+
+def test_training_batches_are_grouped_by_length(splits, tiny_checkpoint, tmp_path):
+    many = DatasetDict(splits)
+    many["train"] = concatenate_datasets([splits["train"]] * 10)
+
+    def padding(strategy: str) -> float:
+        trainer = build(many, tiny_checkpoint, tmp_path, train_sampling_strategy=strategy)
+        masks = [batch["attention_mask"] for batch in trainer.get_train_dataloader()]
+        return 1 - sum(mask.sum().item() for mask in masks) / sum(mask.numel() for mask in masks)
+
+    assert padding("group_by_length") < 0.1 < 0.3 < padding("random")
+
+
+def test_best_epoch_is_restored(splits, tiny_checkpoint, tmp_path):
+    """Ruin the weights in the last epoch: the model that comes out must be the best one."""
+
+    class Ruin(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **kwargs):
+            if state.epoch == 3:
+                with torch.no_grad():
+                    for weight in model.parameters():
+                        weight.zero_()
+
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    trainer.add_callback(Ruin())
+    train_or_resume(trainer)
+    history = [log["eval_accuracy"] for log in trainer.state.log_history if "eval_accuracy" in log]
+    assert history[2] < max(history)
+    tokenized = tokenize(splits, trainer.processing_class)["validation"]
+    assert trainer.predict(tokenized).metrics["test_accuracy"] == max(history)
+
+
+def test_finished_training_is_not_repeated(trained, splits, tiny_checkpoint):
+    again = build(splits, tiny_checkpoint, trained.args.output_dir)
+    before = {path: path.stat().st_mtime_ns for path in Path(trained.args.output_dir).glob("*/model.safetensors")}
+    train_or_resume(again)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    tokenized = tokenize(splits, trained.processing_class)["test"]
+    np.testing.assert_array_equal(again.predict(tokenized).predictions, trained.predict(tokenized).predictions)
+    assert [log["loss"] for log in again.state.log_history if "loss" in log] == [
+        log["loss"] for log in trained.state.log_history if "loss" in log
+    ]
+
+
+def test_interrupted_training_goes_on_where_it_stopped(trained, splits, tiny_checkpoint, tmp_path):
+    class Interrupt(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 15:
+                raise KeyboardInterrupt
+
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    trainer.add_callback(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train_or_resume(trainer)
+    (tmp_path / "checkpoint-999").mkdir()  # what a crash while saving leaves
+    resumed = build(splits, tiny_checkpoint, tmp_path)
+    train_or_resume(resumed)
+    tokenized = tokenize(splits, trained.processing_class)["test"]
+    np.testing.assert_allclose(
+        resumed.predict(tokenized).predictions, trained.predict(tokenized).predictions, atol=1e-5
+    )
+
+
+def test_same_seed_same_model(trained, splits, tiny_checkpoint, tmp_path):
+    again = build(tokenize(splits, trained.processing_class), tiny_checkpoint, tmp_path / "again")
+    train_or_resume(again)
+    tokenized = tokenize(splits, trained.processing_class)["test"]
+    np.testing.assert_array_equal(again.predict(tokenized).predictions, trained.predict(tokenized).predictions)
+    other = build(splits, tiny_checkpoint, tmp_path / "other", seed=1, epochs=1)
+    assert not torch.equal(other.model.classifier.weight, load_head(trained, tiny_checkpoint))
+
+
+def load_head(trained: Trainer, checkpoint: Path) -> torch.Tensor:
+    torch.manual_seed(0)
+    return load_classifier(checkpoint, ["cat", "dog"], "cpu").classifier.weight
+
+
+def test_training_arguments_replace_the_defaults(splits, tiny_checkpoint, tmp_path):
+    trainer = build(splits, tiny_checkpoint, tmp_path, weight_decay=0.5, eval_strategy="no", save_strategy="no",
+                    load_best_model_at_end=False)  # fmt: skip
+    assert trainer.args.weight_decay == 0.5
+    with pytest.raises(TypeError, match="no_such_argument"):
+        build(splits, tiny_checkpoint, tmp_path, no_such_argument=1)
+
+
+def test_one_label_is_refused(splits, tiny_checkpoint, tmp_path):
+    same = splits["train"].filter(lambda row: row["label"] == 0)
+    with pytest.raises(TooFewClassesError, match="1 label"):
+        build(DatasetDict(train=same, validation=splits["validation"]), tiny_checkpoint, tmp_path)
+
+
+def test_train_or_resume_refuses_what_is_no_trainer():
+    with pytest.raises(AttributeError):
+        train_or_resume("trainer")  # type: ignore[arg-type]
