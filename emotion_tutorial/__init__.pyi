@@ -1,6 +1,7 @@
 # In the order in which data flows: a module imports only from those above it.
 from .profiles import Profile as Profile
 from .profiles import get_profile as get_profile
+from .hub import hub_answers as hub_answers
 from .data import audit as audit
 from .data import load_splits as load_splits
 from .data import to_frame as to_frame

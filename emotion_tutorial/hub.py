@@ -3,6 +3,7 @@
 import datasets
 import huggingface_hub
 from datasets import DatasetDict
+from huggingface_hub import constants
 from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, TutorialError, UnknownSourceError
@@ -10,6 +11,17 @@ from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, Tu
 HUB_DATASET = "dair-ai/emotion"
 HUB_CONFIGS = {HUB_DATASET: "split"}
 """Configurations of datasets that have several."""
+
+
+def hub_answers(timeout: float = 5) -> bool:
+    """Say whether the Hub can be reached, within `timeout` seconds; never with `HF_HUB_OFFLINE=1`."""
+    try:
+        huggingface_hub.get_session().get(
+            f"{constants.ENDPOINT}/api/datasets?limit=1", timeout=timeout
+        ).raise_for_status()
+    except (OfflineModeIsEnabled, HTTPError, OSError):
+        return False
+    return True
 
 
 def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> None:

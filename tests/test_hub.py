@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub import HfApi
 
-from emotion_tutorial import hub
+from emotion_tutorial import hub, hub_answers
 from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, UnknownSourceError
 
 
 class Answer(BaseHTTPRequestHandler):
-    status, code = 200, ""
+    status, code, endpoint = 200, "", ""
 
     def do_GET(self):
         body = b'{"id": "owner/name", "sha": "0"}' if self.status == 200 else b"{}"
@@ -34,11 +34,26 @@ def server(monkeypatch) -> Iterator[type[Answer]]:
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{httpd.server_port}"
-    monkeypatch.setattr(hub.huggingface_hub, "HfApi", lambda: HfApi(endpoint=endpoint))
+    Handler.endpoint = f"http://127.0.0.1:{httpd.server_port}"
+    monkeypatch.setattr(hub.huggingface_hub, "HfApi", lambda: HfApi(endpoint=Handler.endpoint))
     yield Handler
     httpd.shutdown()
     httpd.server_close()
+
+
+def test_hub_answers_or_not(server, monkeypatch):
+    monkeypatch.setattr(hub.constants, "ENDPOINT", server.endpoint)
+    assert hub_answers()
+    server.status = 503
+    assert not hub_answers()
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert not hub_answers()
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub.constants, "ENDPOINT", server.endpoint)
+    server.status = 200
+    hub.huggingface_hub.close_session()  # the next one is made under the offline switch
+    assert not hub_answers()
+    hub.huggingface_hub.close_session()
 
 
 def test_existing_repo_passes(server):

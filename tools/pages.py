@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 MAX_FIGURE_BYTES = 80_000
+# Texts in tables are read from the left.
+STYLE = "<style>.jp-RenderedHTMLCommon :is(td, th) {text-align: left !important}</style>"
 
 
 def source_digest(path: Path) -> str:
@@ -79,6 +81,7 @@ def write_html(folder: Path, paths: list[Path]) -> None:
         except CellExecutionError as error:
             raise SystemExit(f"{path.name} failed:\n{error}") from error
         body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title_of(notebook)}})
+        body = body.replace("</head>", f"{STYLE}</head>", 1)
         page.write_text(re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', body), encoding="utf-8")
         rows.append((page.name, title_of(notebook), seconds))
         print(f"{path.stem}: {seconds:.0f} s -> {page}", flush=True)
@@ -136,7 +139,7 @@ def plain_outputs(cell: NotebookNode) -> None:
     """Make outputs fit for Markdown: tables without styles, figures with their text alternative."""
     for output in cell.outputs:
         if output.output_type == "stream":
-            output.text = re.sub(r"\x1b\[[0-9;]*m", "", output.text)
+            output.text = re.sub(r"\x1b\[[0-9;]*m", "", output.text).replace(sys.prefix, ".venv")
         data = output.get("data", {})
         if "text/html" in data:
             table = re.sub(r"<style.*?</style>|</?div[^>]*>|<progress.*?</progress>", "", data["text/html"], flags=re.S)
