@@ -100,8 +100,8 @@ def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, c
 
 
 def _arrow(ax: Axes, x: float, to_x: float, y: float, to_y: float | None = None) -> None:
-    ends = {"posA": (x, y), "posB": (to_x, y if to_y is None else to_y)}
-    ax.add_patch(FancyArrowPatch(**ends, arrowstyle="-|>", mutation_scale=9, color="0.35", shrinkA=1, shrinkB=1))
+    end = (to_x, y if to_y is None else to_y)
+    ax.add_patch(FancyArrowPatch((x, y), end, arrowstyle="-|>", mutation_scale=9, color="0.35", shrinkA=1, shrinkB=1))
 
 
 def _frame(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:

@@ -1,6 +1,6 @@
 """Tokens to hidden states, a feature matrix from them, and a projection to two dimensions."""
 
-from typing import Literal
+from typing import Literal, Never
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +165,7 @@ def _add_hidden_states(
     tokenizer: PreTrainedTokenizerBase,
     pooling: Pooling,
     dtype: torch.dtype,
-    progress: "tqdm[None]",
+    progress: "tqdm[Never]",
 ) -> Dataset:
     collate = DataCollatorWithPadding(tokenizer)
     inputs = dataset.select_columns(["input_ids", "attention_mask"])[:]

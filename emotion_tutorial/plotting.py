@@ -19,8 +19,6 @@ from sklearn.metrics import confusion_matrix
 
 from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
 
-GRID = {"color": "0.85", "linewidth": 0.8}
-
 
 def use_style() -> None:
     """Give matplotlib this tutorial's look, for the rest of the session."""
@@ -42,7 +40,7 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     ax.bar_label(bars, [f"{count:,}  ({count / len(frame):.0%})" for count in counts], padding=4)
     ax.set(title="Texts per label", xlabel="number of texts", xlim=(0, counts.max() * 1.2))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.grid(axis="x", **GRID)
+    ax.grid(axis="x")
     return ax
 
 
@@ -58,7 +56,7 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         With columns `text` and `label_name`.
     """
     _require_columns(frame, "text", "label_name")
-    lengths = frame["text"].str.split().str.len()
+    lengths = frame["text"].map(lambda text: len(text.split()))
     groups = {str(name): group for name, group in lengths.groupby(frame["label_name"], sort=False)}
     names = sorted(groups, key=lambda name: groups[name].median())
     ax = _axes(ax, height=1.2 + 0.45 * len(names))
@@ -73,7 +71,7 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         widths=0.6,
     )
     ax.set(title="Words per text", xlabel="number of words", xlim=(0, None))
-    ax.grid(axis="x", **GRID)
+    ax.grid(axis="x")
     return ax
 
 
@@ -186,7 +184,7 @@ def plot_class_probabilities(
     ax.set_title(_wrap(title, 60))
     ax.set(ylabel="probability (%)", xlabel="label", ylim=(0, 112))
     ax.set_yticks(range(0, 101, 20))
-    ax.grid(axis="y", **GRID)
+    ax.grid(axis="y")
     return ax
 
 
@@ -214,14 +212,16 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
     left.legend()
     accuracy = validation["eval_accuracy"] * 100
     right.plot(validation["epoch"], accuracy, "s--", color="C1")
-    best = accuracy.idxmax()
-    right.plot(validation["epoch"][best], accuracy[best], "*", color="C3", markersize=16, label="best epoch, kept")
+    best = accuracy.argmax()
+    right.plot(
+        validation["epoch"].iloc[best], accuracy.iloc[best], "*", color="C3", markersize=16, label="best epoch, kept"
+    )
     right.set(title="Validation accuracy", xlabel="epoch", ylabel="accuracy (%)")
     right.margins(x=0.1, y=0.2)
     right.legend(loc="lower right")
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(axis="y", **GRID)
+        ax.grid(axis="y")
     return figure
 
 
@@ -244,7 +244,7 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     ax.set(title=title, xlabel=xlabel, xlim=(max(0, scores["low"].min() - 0.05), min(1.08, scores["high"].max() + 0.1)))
     ax.margins(y=0.2)
     ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.grid(axis="x", **GRID)
+    ax.grid(axis="x")
     return ax
 
 
@@ -281,7 +281,7 @@ def plot_calibration(
     ax.set(title="How often it is right when it is so sure", xlim=(0, 102), ylim=(0, 102))
     ax.set(xlabel="confidence (%)", ylabel="accuracy (%)")
     ax.legend(loc="upper left")
-    ax.grid(**GRID)
+    ax.grid()
     return ax
 
 

@@ -35,7 +35,7 @@ def test_folder_is_in_the_working_folder_by_default(monkeypatch):
     monkeypatch.delenv("EMOTION_TUTORIAL_ARTIFACTS")
     assert artifact_folder("kind").parent == Path("artifacts")
     with pytest.raises(TypeError):
-        artifact_folder()  # type: ignore[call-arg]
+        artifact_folder()
 
 
 def test_built_once(root):

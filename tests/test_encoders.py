@@ -138,7 +138,7 @@ def test_describe_setup_names_what_runs():
     assert "checkpoint  embedded" in said
     assert f"device      {best_device().type}" in said
     with pytest.raises(AttributeError):
-        describe_setup("quick")  # type: ignore[arg-type]
+        describe_setup("quick")
 
 
 def test_saved_config_of_a_classifier_survives(tiny_checkpoint, tmp_path):

@@ -157,4 +157,4 @@ def test_one_label_is_refused(splits, tiny_checkpoint, tmp_path):
 
 def test_train_or_resume_refuses_what_is_no_trainer():
     with pytest.raises(AttributeError):
-        train_or_resume("trainer")  # type: ignore[arg-type]
+        train_or_resume("trainer")

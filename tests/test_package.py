@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import emotion_tutorial
+import emotion_tutorial.exceptions
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "emotion_tutorial"
@@ -88,9 +89,30 @@ def test_constraints_cover_the_dependencies():
         re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
         for line in (ROOT / "constraints.txt").read_text().splitlines()
     }
-    assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= pinned  # type: ignore[index]
+    assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= pinned
 
 
 def test_typed_marker_and_data_are_in_the_package():
     assert (PACKAGE / "py.typed").is_file()
     assert importlib.import_module("emotion_tutorial.corpus").CORPUS_FOLDER == PACKAGE / "corpus"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "emotion_tutorial/corpus/README.md", "docs/README.md"]
+)
+def test_links_of_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+
+
+def test_readme_example_runs(tmp_path, monkeypatch, tiny_checkpoint):
+    """Run the README's five lines as they stand, on a file that fits them and a small checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"text number {i},{i % 3}" for i in range(90))
+    (tmp_path / "my_texts.csv").write_text(f"review,stars\n{rows}\n")
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code = block[1].replace('"embedded"', repr(str(tiny_checkpoint)))
+    with pytest.warns(emotion_tutorial.exceptions.DataWarning, match="cut 9"):
+        exec(code, {})
+    assert list((tmp_path / "model").glob("checkpoint-*"))

@@ -74,15 +74,15 @@ def test_class_probabilities_keep_their_labels(sort, order):
 
 def test_class_probabilities_refuse_text():
     with pytest.raises(ValueError, match="could not convert"):
-        et.plot_class_probabilities({"joy": "high"})  # type: ignore[dict-item]
+        et.plot_class_probabilities({"joy": "high"})
 
 
 def test_learning_curve_marks_the_best_epoch():
     figure = et.plot_learning_curve(LOG)
     loss, accuracy = figure.axes
-    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.0, 0.5], [0.8, 0.7]]  # type: ignore[union-attr]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.0, 0.5], [0.8, 0.7]]
     star = accuracy.lines[1]
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == (1.0, 90.0)  # type: ignore[index]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (1.0, 90.0)
 
 
 def test_learning_curve_refuses_an_untrained_history():
@@ -95,7 +95,7 @@ def test_scores_are_sorted_with_their_intervals():
     ax = et.plot_scores(scores, title="t", xlabel="x")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["poor", "good"]
     assert [text.get_text() for text in ax.texts] == ["50.0%", "90.0%"]
-    segments = ax.collections[0].get_segments()  # type: ignore[attr-defined]
+    segments = ax.collections[0].get_segments()
     np.testing.assert_allclose(segments[1][:, 0], [0.8, 0.95])
 
 
@@ -163,4 +163,4 @@ def test_style_is_applied():
         et.use_style()
         assert plt.rcParams["axes.titlelocation"] == "left"
     with pytest.raises(TypeError):
-        et.use_style("dark")  # type: ignore[call-arg]
+        et.use_style("dark")

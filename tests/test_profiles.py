@@ -30,7 +30,7 @@ def test_environment_picks_and_replaces(monkeypatch):
 
 def test_profile_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        get_profile().epochs = 5  # type: ignore[misc]
+        get_profile().epochs = 5
 
 
 def test_unknown_profile_lists_the_known_ones():

@@ -23,7 +23,7 @@ def test_token_table(tokenizer):
 def test_token_table_of_an_empty_text(tokenizer):
     assert token_table("", tokenizer)["token"].tolist() == ["[CLS]", "[SEP]"]
     with pytest.raises((TypeError, ValueError)):
-        token_table(None, tokenizer)  # type: ignore[arg-type]
+        token_table(None, tokenizer)
 
 
 def test_special_tokens_table(tokenizer):
@@ -37,7 +37,7 @@ def test_special_tokens_table(tokenizer):
     }
     assert table.loc[0, "role"] == "pad"
     with pytest.raises(AttributeError):
-        special_tokens_table("bert")  # type: ignore[arg-type]
+        special_tokens_table("bert")
 
 
 def test_tokenize_adds_unpadded_columns(small, tokenizer):
