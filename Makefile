@@ -16,7 +16,6 @@ notebooks: $(READY)  ## execute all notebooks on the profile, HTML pages under b
 
 test: lint  ## lint, types, unit tests, notebooks
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1200 notebooks
 
 lint: $(READY)
 	$(BIN)/ruff check .

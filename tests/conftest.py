@@ -1,30 +1,17 @@
-"""Fixtures. Nothing here reaches a network, and everything that is written goes to temporary folders."""
+"""Fixtures; where the tests write and what they reach is set in the conftest.py above."""
 
-import os
-import tempfile
 from pathlib import Path
 
-# Before the libraries are imported: their caches go to a folder of this run, and the Hub is a
-# port of this machine on which nothing listens.
-_SCRATCH = tempfile.mkdtemp(prefix="emotion-tutorial-tests-")
-os.environ["HF_HOME"] = _SCRATCH
-os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
-os.environ["MPLBACKEND"] = "agg"
-for name in ("PROFILE", "DATA", "CHECKPOINT", "ARTIFACTS"):
-    os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from datasets import DatasetDict
+from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
-import atexit  # noqa: E402
-import shutil  # noqa: E402
+from emotion_tutorial import load_splits, load_tokenizer
 
-import matplotlib.pyplot as plt  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from datasets import DatasetDict  # noqa: E402
-from transformers import BertConfig, BertModel, PreTrainedTokenizerBase  # noqa: E402
-
-from emotion_tutorial import load_splits, load_tokenizer  # noqa: E402
-
-atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+mpl.use("agg")
 
 
 @pytest.fixture(autouse=True)

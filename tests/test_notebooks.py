@@ -11,7 +11,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from pages import MAX_FIGURE_BYTES, is_progress, plain_outputs, shrink, source_digest, tidy, title_of  # noqa: E402
+import pages  # noqa: E402
+from pages import (  # noqa: E402  # noqa: E402
+    MAX_FIGURE_BYTES,
+    is_progress,
+    plain_outputs,
+    shrink,
+    source_digest,
+    tidy,
+    title_of,
+    write_docs,
+    write_html,
+)
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DOCS = ROOT / "docs"
@@ -109,15 +120,49 @@ def test_progress_bars_are_told_from_other_outputs():
     assert [is_progress(output) for output in (bar, widget, warning)] == [True, True, False]
 
 
-def test_tables_lose_styles_and_figures_get_their_text():
+def test_tables_lose_styles():
     html = (
         '<div><style scoped>td {}</style><table border="1" class="dataframe"><tr><td>&lt;b&gt;</td></tr></table></div>'
     )
-    cell = nbformat.v4.new_code_cell("x", metadata={"alt": "a drawing"})
+    cell = nbformat.v4.new_code_cell("x")
     cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": html})]
     plain_outputs(cell)
     assert cell.outputs[0].data["text/html"] == "<table><tr><td>&lt;b&gt;</td></tr></table>\n"
-    assert tidy("![png](a.png)\n\n<!--alt:a drawing-->") == "![a drawing](a.png)"
+    assert tidy("a  \n\n\n\nb\n") == "a\n\nb"
+
+
+def test_pages_are_written_with_links_and_text_alternatives(tmp_path, monkeypatch):
+    first = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# First\n\n[next](02_second.ipynb)"),
+            nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.plot([1, 2]);", metadata={"alt": "a line"}),
+        ]
+    )
+    nbformat.write(first, tmp_path / "01_first.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Second")]), tmp_path / "02_second.ipynb"
+    )
+    paths = sorted(tmp_path.glob("*.ipynb"))
+    write_html(tmp_path / "build", paths)
+    page = (tmp_path / "build" / "01_first.html").read_text(encoding="utf-8")
+    assert 'href="02_second.html"' in page
+    assert 'alt="a line"' in page
+    assert 'href="01_first.html"' in (tmp_path / "build" / "index.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(pages, "DOCS", tmp_path / "docs")
+    write_docs(paths)
+    page = (tmp_path / "docs" / "01_first.md").read_text(encoding="utf-8")
+    assert "[next](02_second.md)" in page
+    assert re.search(r"!\[a line\]\(figures/01_1_\d\.png\)", page)
+    assert len(list((tmp_path / "docs" / "figures").glob("01_*.png"))) == 1
+
+
+def test_failing_notebook_is_named(tmp_path):
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell("1 / 0")]),
+        tmp_path / "01_broken.ipynb",
+    )
+    with pytest.raises(SystemExit, match=r"01_broken.ipynb failed:[\s\S]*ZeroDivisionError"):
+        write_html(tmp_path / "build", [tmp_path / "01_broken.ipynb"])
 
 
 def test_figures_are_shrunk():

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 MAX_FIGURE_BYTES = 80_000
+NO_TEXT = 'alt="No description has been provided for this image"'  # what nbconvert writes
 # Texts in tables are read from the left.
 STYLE = "<style>.jp-RenderedHTMLCommon :is(td, th) {text-align: left !important}</style>"
 
@@ -51,6 +52,7 @@ def execute(path: Path) -> tuple[NotebookNode, float]:
         client = NotebookClient(
             notebook,
             timeout=None,
+            extra_arguments=["--log-level=ERROR"],  # nothing of the kernel's own between the progress bars
             resources={"metadata": {"path": str(path.parent)}},
             on_cell_complete=lambda **_: progress.update(),
         )
@@ -82,6 +84,8 @@ def write_html(folder: Path, paths: list[Path]) -> None:
             raise SystemExit(f"{path.name} failed:\n{error}") from error
         body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title_of(notebook)}})
         body = body.replace("</head>", f"{STYLE}</head>", 1)
+        for text in figure_texts(notebook):
+            body = body.replace(NO_TEXT, f'alt="{html.escape(text)}"', 1)
         page.write_text(re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', body), encoding="utf-8")
         rows.append((page.name, title_of(notebook), seconds))
         print(f"{path.stem}: {seconds:.0f} s -> {page}", flush=True)
@@ -119,6 +123,8 @@ def write_docs(paths: list[Path]) -> None:
             target = DOCS / "figures" / f"{path.stem[:2]}_{Path(name).stem.removeprefix(path.stem + '_')}.png"
             target.write_bytes(shrink(data))
             body = body.replace(f"]({name})", f"](figures/{target.name})")
+        for text in figure_texts(notebook):
+            body = body.replace("![png](", f"![{text}](", 1)
         body = re.sub(r"\((\d\d_\w+)\.ipynb\)", r"(\1.md)", body)
         around = " | ".join(
             f"[{title}]({stem}.md)" for stem, title, _ in (titles[i - 1 : i] if i else []) + titles[i + 1 : i + 2]
@@ -145,16 +151,21 @@ def plain_outputs(cell: NotebookNode) -> None:
             table = re.sub(r"<style.*?</style>|</?div[^>]*>|<progress.*?</progress>", "", data["text/html"], flags=re.S)
             table = re.sub(r'<(table|thead|tbody|tr|th|td)( (?:id|class|border|style)="[^"]*")+', r"<\1", table)
             data["text/html"] = re.sub(r"\n\s*", "\n", table).strip() + "\n"
-        if "image/png" in data:
-            # The exporter writes a fixed text alternative; tidy() puts this one in its place.
-            output.metadata["alt"] = cell.metadata.get("alt", "")
-    if alt := cell.metadata.get("alt"):
-        cell.outputs.append(nbformat.v4.new_output("display_data", data={"text/markdown": f"<!--alt:{alt}-->"}))
+
+
+def figure_texts(notebook: NotebookNode) -> list[str]:
+    """Return the text alternative of each figure, in order: the exporters write fixed words instead."""
+    return [
+        cell.metadata.get("alt", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
 
 
 def tidy(body: str) -> str:
-    """Put text alternatives into the image links, and drop blank lines that nobody needs."""
-    body = re.sub(r"!\[png\]\(([^)]*)\)(.*?)<!--alt:(.*?)-->", r"![\3](\1)\2", body, flags=re.S)
+    """Drop white space that nobody needs."""
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip()
 
 
