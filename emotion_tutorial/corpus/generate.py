@@ -28,10 +28,10 @@ LENGTHS = ((0.0, 3.0), (0.05, 5.0), (0.25, 10.5), (0.5, 16.0), (0.75, 24.0), (0.
 
 # How many texts of a kind, by the number of words wanted: (fewer than, weights of the kinds).
 KINDS: tuple[tuple[float, dict[str, float]], ...] = (
-    (11, {"named_short": 5, "shorts": 1}),
-    (18, {"named": 15, "situations": 2, "reflections": 2, "turns": 2, "ironies": 1}),
-    (26, {"named": 8, "set": 3, "contrast": 4, "situations": 1, "reacted": 1, "turns": 1}),
-    (float("inf"), {"named": 4, "set": 3, "contrast": 4, "told": 4, "reacted": 1}),
+    (11, {"named_short": 7, "shorts": 1}),
+    (18, {"named": 18, "situations": 1, "reflections": 2, "turns": 2, "ironies": 1}),
+    (26, {"named": 8, "set": 4, "contrast": 4, "situations": 1, "reacted": 1, "turns": 1}),
+    (float("inf"), {"named": 3, "set": 3, "contrast": 5, "told": 4, "reacted": 1}),
 )
 COMMON_WORDS = 14
 """So many words of an emotion, the first of its list, are drawn fifteen times as often as the rest."""
