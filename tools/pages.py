@@ -48,7 +48,8 @@ def execute(path: Path) -> tuple[NotebookNode, float]:
     """Run a notebook in its own folder, with a progress bar; return it and its seconds."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    with tqdm(total=len(notebook.cells), desc=path.stem, unit="cell", file=sys.stdout) as progress:
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
+    with tqdm(total=total, desc=path.stem, unit="cell", file=sys.stdout) as progress:
         client = NotebookClient(
             notebook,
             timeout=None,
