@@ -149,8 +149,10 @@ def plain_outputs(cell: NotebookNode) -> None:
             output.text = re.sub(r"\x1b\[[0-9;]*m", "", output.text).replace(sys.prefix, ".venv")
         data = output.get("data", {})
         if "text/html" in data:
-            table = re.sub(r"<style.*?</style>|</?div[^>]*>|<progress.*?</progress>", "", data["text/html"], flags=re.S)
-            table = re.sub(r'<(table|thead|tbody|tr|th|td)( (?:id|class|border|style)="[^"]*")+', r"<\1", table)
+            table = re.sub(
+                r"<style.*?</style>|</?(?:div|p)\b[^>]*>|<progress.*?</progress>", "", data["text/html"], flags=re.S
+            )
+            table = re.sub(r'<(table|thead|tbody|tr|th|td)(?: (?:id|class|border|style)="[^"]*")+\s*', r"<\1", table)
             data["text/html"] = re.sub(r"\n\s*", "\n", table).strip() + "\n"
 
 
