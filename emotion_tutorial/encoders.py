@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, TooFewClassesError
-from emotion_tutorial.hub import require_repo
+from emotion_tutorial.hub import download_checkpoint
 from emotion_tutorial.profiles import Profile
 
 EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -77,34 +77,45 @@ def _sha256(path: Path, *state: int) -> str:  # noqa: ARG001
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def locate_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
-    """Return where a checkpoint's files are, as arguments of `from_pretrained`.
+def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
+    """Return the folder of a checkpoint's files, downloaded if need be.
 
     Parameters
     ----------
     checkpoint
         `embedded`; a folder; a Hub id, with an optional `@revision`.
+    weights
+        Whether the weights are wanted, or only configuration and tokenizer.
 
     Raises
     ------
-    MissingExtraError, CheckpointError, HubUnavailableError
+    CheckpointError
+        If there is no such checkpoint, or its weights are not in safetensors.
+    MissingExtraError, HubUnavailableError, DamagedDownloadError
     """
     if checkpoint == "embedded":
-        return {"pretrained_model_name_or_path": str(embedded_encoder_folder()), "local_files_only": True}
+        return embedded_encoder_folder()
     if Path(checkpoint).is_dir():
-        if not (Path(checkpoint) / "config.json").is_file():
+        folder = Path(checkpoint)
+        if not (folder / "config.json").is_file():
             raise CheckpointError(f"The folder {checkpoint} has no config.json, so it is not a saved checkpoint.")
-        return {"pretrained_model_name_or_path": str(checkpoint), "local_files_only": True}
-    repo_id, _, revision = str(checkpoint).partition("@")
-    if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
-        raise CheckpointError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
-    require_repo(repo_id, "model", revision or None)
-    return {"pretrained_model_name_or_path": repo_id, "revision": revision or "main"}
+    else:
+        repo_id, _, revision = str(checkpoint).partition("@")
+        if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
+            raise CheckpointError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
+        folder = download_checkpoint(repo_id, revision or None, weights=weights)
+    if weights and not any(folder.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{checkpoint} has no weights in safetensors (model.safetensors). Other formats, such as "
+            "pytorch_model.bin, are pickles: reading one can run whatever code it holds, so they are never loaded. "
+            "Take another checkpoint, or have its owner save it with today's save_pretrained."
+        )
+    return folder
 
 
 def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer that a checkpoint was trained with; raises as `locate_checkpoint` does."""
-    return AutoTokenizer.from_pretrained(**locate_checkpoint(checkpoint))
+    return _from_pretrained(AutoTokenizer, checkpoint, locate_checkpoint(checkpoint, weights=False))
 
 
 def load_encoder(checkpoint: str | Path, device: str | torch.device | None = None) -> PreTrainedModel:
@@ -123,7 +134,8 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
         In float32. Its output's `last_hidden_state` has the shape (texts, tokens, dim).
     """
     # Checkpoints may be stored in half precision, which is slow on many CPUs: ask for float32.
-    encoder = AutoModel.from_pretrained(**locate_checkpoint(checkpoint), dtype=torch.float32, use_safetensors=True)
+    folder = locate_checkpoint(checkpoint)
+    encoder = _from_pretrained(AutoModel, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
     return encoder.requires_grad_(False).eval().to(device or best_device())
 
 
@@ -149,14 +161,24 @@ def load_classifier(
     """
     if len(label_names) < 2:
         raise TooFewClassesError(f"A classifier needs two labels or more, got {list(label_names)}.")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        **locate_checkpoint(checkpoint),
+    model = _from_pretrained(
+        AutoModelForSequenceClassification,
+        checkpoint,
+        locate_checkpoint(checkpoint),
         id2label=dict(enumerate(label_names)),
         label2id={name: i for i, name in enumerate(label_names)},
         dtype=torch.float32,
         use_safetensors=True,
     )
     return model.to(device or best_device())
+
+
+def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:
+    """Load from a folder: nothing is fetched here, and no code that lies beside the weights is run."""
+    try:
+        return auto_class.from_pretrained(folder, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Could not load {checkpoint}: {str(error).strip().splitlines()[0]}") from error
 
 
 def describe_setup(profile: Profile) -> str:

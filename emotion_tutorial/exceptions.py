@@ -33,6 +33,10 @@ class UnknownLabelError(TutorialError):
     """A label is missing or outside the known set."""
 
 
+class NotATextError(TutorialError):
+    """Something that should be a text is not a string."""
+
+
 class EmptySplitError(TutorialError):
     """A split has no rows."""
 
@@ -51,6 +55,22 @@ class CheckpointError(TutorialError):
 
 class HubUnavailableError(TutorialError):
     """The Hub does not answer."""
+
+
+class DamagedDownloadError(TutorialError):
+    """A file did not arrive as it is on the Hub."""
+
+
+class NotLoggedInError(TutorialError):
+    """Sharing needs a token of the Hub, and there is none."""
+
+
+class TokenRefusedError(TutorialError):
+    """The Hub does not accept the token, or the token may not do this."""
+
+
+class RepositoryIsPublicError(TutorialError):
+    """A model that should be private would go to a repository that everyone can see."""
 
 
 class MissingExtraError(TutorialError, ImportError):

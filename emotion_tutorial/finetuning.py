@@ -10,10 +10,12 @@ from filelock import FileLock
 from transformers import Trainer, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
+from emotion_tutorial.artifacts import artifact_folder
 from emotion_tutorial.encoders import best_device, load_classifier, load_tokenizer
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import TooFewClassesError
 from emotion_tutorial.features import has_bfloat16
+from emotion_tutorial.profiles import Profile
 from emotion_tutorial.tokenization import tokenize
 
 
@@ -82,7 +84,7 @@ def build_trainer(
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
-        "save_total_limit": 1,  # and the best, if that is another
+        "save_total_limit": 2,  # the best and the last; of 1, the Trainer deletes the last and would train it again
         "load_best_model_at_end": True,
         "metric_for_best_model": "accuracy",
         "report_to": "none",
@@ -99,6 +101,41 @@ def build_trainer(
     )
 
 
+def load_or_train(splits: DatasetDict, profile: Profile) -> Trainer:
+    """Return a trained Trainer for a profile: the one that is kept under `artifacts/`, or trained now.
+
+    Parameters
+    ----------
+    splits
+        As loaded or as tokenized.
+    profile
+        Its checkpoint and hyperparameters; with the splits they decide which artifact it is.
+
+    Returns
+    -------
+    transformers.Trainer
+        With the best epoch's weights in `model`, its tokenizer in `processing_class`. Raises as
+        `build_trainer` does.
+    """
+    settings = training_settings(profile)
+    folder = artifact_folder("fine-tuned", splits=splits, checkpoint=profile.checkpoint, **settings)
+    _, state = _newest_checkpoint(folder)
+    if state and state.global_step == state.max_steps and state.best_model_checkpoint:
+        best = folder / Path(state.best_model_checkpoint).name  # the folder may have been moved
+        trainer = build_trainer(splits, best, output_dir=folder, **settings)
+        trainer.state = state
+    else:
+        trainer = build_trainer(splits, profile.checkpoint, output_dir=folder, **settings)
+        train_or_resume(trainer)
+    return trainer
+
+
+def training_settings(profile: Profile) -> dict[str, Any]:
+    """Return the hyperparameters of a profile as arguments of `build_trainer`."""
+    names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_steps", "seed")
+    return {name: getattr(profile, name) for name in names}
+
+
 def train_or_resume(trainer: Trainer) -> TrainOutput:
     """Train, going on from the newest complete checkpoint in the trainer's output folder.
 
@@ -113,12 +150,16 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     folder = Path(str(trainer.args.output_dir))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        # The Trainer writes the state last: a checkpoint that has it is complete.
-        states = {
-            path: TrainerState.load_from_json(str(path)) for path in folder.glob("checkpoint-*/trainer_state.json")
-        }
-        newest = max(states, key=lambda path: states[path].global_step, default=None)
-        return trainer.train(resume_from_checkpoint=str(newest.parent) if newest else None)
+        newest, _ = _newest_checkpoint(folder)
+        return trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+
+
+def _newest_checkpoint(folder: Path) -> tuple[Path | None, TrainerState | None]:
+    """Return the newest complete checkpoint in a training's folder, with the state of the training."""
+    # The Trainer writes the state last: a checkpoint that has it is complete.
+    states = {path: TrainerState.load_from_json(str(path)) for path in folder.glob("checkpoint-*/trainer_state.json")}
+    newest = max(states, key=lambda path: states[path].global_step, default=None)
+    return (newest.parent, states[newest]) if newest else (None, None)
 
 
 class _OrderedTrainer(Trainer):

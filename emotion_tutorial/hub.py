@@ -1,16 +1,42 @@
 """The Hub: look before loading, so that what fails is said in one line and within seconds."""
 
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
 import datasets
 import huggingface_hub
 from datasets import DatasetDict
+from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import constants
-from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, TutorialError, UnknownSourceError
+from emotion_tutorial.exceptions import (
+    CheckpointError,
+    DamagedDownloadError,
+    HubUnavailableError,
+    MalformedFileError,
+    TutorialError,
+    UnknownSourceError,
+)
 
 HUB_DATASET = "dair-ai/emotion"
 HUB_CONFIGS = {HUB_DATASET: "split"}
 """Configurations of datasets that have several."""
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
+WEIGHT_FILES = ["model*.safetensors"]
+PATIENCE = 15.0
+"""Seconds after which a Hub that is busy is given up."""
+
+T = TypeVar("T")
 
 
 def hub_answers(timeout: float = 5) -> bool:
@@ -24,10 +50,11 @@ def hub_answers(timeout: float = 5) -> bool:
     return True
 
 
-def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> None:
-    """Ask the Hub, once and for 10 s at most, whether a repository can be loaded.
+def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> str | None:
+    """Ask the Hub whether a repository can be loaded, and return the commit that a revision stands for.
 
-    With `HF_HUB_OFFLINE=1` nothing is asked: the clients then use what they downloaded before.
+    A Hub that is busy is asked again, for 15 s at most. With `HF_HUB_OFFLINE=1` nothing is asked and
+    None returned: the clients then use what they downloaded before.
 
     Raises
     ------
@@ -36,32 +63,138 @@ def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> N
     HubUnavailableError
         If the Hub does not answer.
     """
+    missing: type[TutorialError] = CheckpointError if repo_type == "model" else UnknownSourceError
+    api = huggingface_hub.HfApi()
     try:
-        huggingface_hub.HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=10)
+        info = patiently(repo_id, lambda: api.repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=10))
     except OfflineModeIsEnabled:
-        return
+        return None
+    except RevisionNotFoundError as error:
+        raise missing(f"{repo_id!r} on the Hub has no revision {revision!r}. Check the spelling.") from error
     except RepositoryNotFoundError as error:
-        missing: type[TutorialError] = CheckpointError if repo_type == "model" else UnknownSourceError
         raise missing(
             f"The Hub has no {repo_type} {repo_id!r} that you may see. Check the spelling; for a private or gated "
             "one log in with `hf auth login`."
         ) from error
     except (HTTPError, OSError) as error:
         raise hub_unavailable(repo_id, error) from error
+    return info.sha
 
 
-def hub_unavailable(repo_id: str, error: Exception) -> HubUnavailableError:
-    """Return the error to raise when the Hub does not answer."""
-    return HubUnavailableError(
-        f"Could not load {repo_id!r} from the Hub ({type(error).__name__}). Check the network. HF_HUB_OFFLINE=1, set "
-        "before Python starts, uses an earlier download; the name 'embedded' needs no network at all."
-    )
+def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: bool = True) -> Path:
+    """Download a checkpoint's files, or find them in the cache, and return their folder.
+
+    Only configuration, tokenizer and weights in safetensors are fetched: no code, no pickles. A
+    download that was cut off goes on where it stopped, and each file is compared with its digest
+    on the Hub. Raises as `require_repo` does, and `DamagedDownloadError`.
+    """
+    commit = require_repo(repo_id, "model", revision)
+    patterns = TOKENIZER_FILES + (WEIGHT_FILES if weights else [])
+    try:
+        folder = patiently(
+            repo_id,
+            lambda: huggingface_hub.snapshot_download(
+                repo_id, revision=commit or revision, allow_patterns=patterns, ignore_patterns="*/*"
+            ),
+        )
+        if commit:
+            _verify(repo_id, "model", commit)
+    except (HTTPError, OSError) as error:
+        raise hub_unavailable(repo_id, error) from error
+    return Path(folder)
 
 
 def load_hub_dataset(dataset_id: str) -> DatasetDict:
-    """Load all splits of a Hub dataset; raises as `require_repo` does."""
-    require_repo(dataset_id, "dataset")
+    """Load all splits of a Hub dataset, compared with their digests on the Hub.
+
+    Raises as `require_repo` does, `DamagedDownloadError`, and `MalformedFileError` for files that
+    are whole but cannot be read.
+    """
+    commit = require_repo(dataset_id, "dataset")
+
+    def prepare() -> datasets.DatasetBuilder:
+        builder = datasets.load_dataset_builder(dataset_id, HUB_CONFIGS.get(dataset_id), revision=commit)
+        try:
+            builder.download_and_prepare()
+        except DatasetGenerationError as error:
+            _verify(dataset_id, "dataset", commit)
+            cause = error.__cause__ or error
+            raise MalformedFileError(f"The files of {dataset_id!r} on the Hub cannot be read: {cause}") from error
+        return builder
+
     try:
-        return datasets.load_dataset(dataset_id, HUB_CONFIGS.get(dataset_id))
-    except ConnectionError as error:
+        builder = patiently(dataset_id, prepare)
+        try:
+            _verify(dataset_id, "dataset", commit)
+        except DamagedDownloadError:
+            shutil.rmtree(builder.cache_dir, ignore_errors=True)  # made from the damaged files
+            raise
+    except (HTTPError, OSError) as error:
         raise hub_unavailable(dataset_id, error) from error
+    return builder.as_dataset()
+
+
+def patiently(repo_id: str, call: Callable[[], T]) -> T:
+    """Make a call to the Hub, and make it again while the Hub says that it is busy (429 or 5xx).
+
+    It waits as long as the Hub asks for (`Retry-After`), else 1, 2, 4 s, and gives up with a
+    `HubUnavailableError` when it would take more than 15 s in all. Other errors pass through.
+    """
+    deadline = time.monotonic() + PATIENCE
+    wait = 1.0
+    while True:
+        try:
+            return call()
+        except (HTTPError, OSError) as error:
+            response = _refusal(error)
+            if response is None or response.status_code not in (429, 500, 502, 503, 504):
+                raise
+            asked = response.headers.get("Retry-After", "")
+            seconds = float(asked) if asked.isdecimal() else wait
+            if time.monotonic() + seconds > deadline:
+                raise hub_unavailable(repo_id, error) from error
+        time.sleep(seconds)
+        wait *= 2
+
+
+def hub_unavailable(repo_id: str, error: BaseException) -> HubUnavailableError:
+    """Return the error to raise when the Hub does not answer."""
+    response = _refusal(error)
+    found = type(error).__name__ if response is None else f"{type(error).__name__}, HTTP status {response.status_code}"
+    if response is not None and (seconds := response.headers.get("Retry-After")):
+        found += f", it asks to wait for {seconds} s"
+    return HubUnavailableError(
+        f"Could not reach {repo_id!r} on the Hub ({found}). Check the network, or try again later. HF_HUB_OFFLINE=1, "
+        "set before Python starts, uses an earlier download; the name 'embedded' needs no network at all."
+    )
+
+
+def _refusal(error: BaseException | None) -> "huggingface_hub.utils._http.httpx2.Response | None":
+    """Return the Hub's answer that an error is about, or that the error was raised from."""
+    while error is not None:
+        if isinstance(error, HfHubHTTPError):
+            return error.response
+        error = error.__cause__
+    return None
+
+
+def _verify(repo_id: str, repo_type: str, commit: str | None) -> None:
+    """Compare what was downloaded with the Hub's digests; delete what differs, and say so."""
+    if commit is None:  # offline
+        return
+    api = huggingface_hub.HfApi()
+    try:
+        found = patiently(repo_id, lambda: api.verify_repo_checksums(repo_id, repo_type=repo_type, revision=commit))
+    except ValueError:  # nothing of it is in the cache: a dataset that was prepared earlier
+        return
+    for mismatch in found.mismatches:
+        path = found.verified_path / mismatch["path"]
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    if found.mismatches:
+        first = found.mismatches[0]
+        raise DamagedDownloadError(
+            f"{first['path']} of {repo_id!r} did not arrive as it is on the Hub: its {first['algorithm']} is "
+            f"{first['actual']}, expected {first['expected']} ({len(found.mismatches)} such files). It was deleted: "
+            "run this again to download it anew. If that does not help, something on the way changes files."
+        )

@@ -248,6 +248,62 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     return ax
 
 
+def plot_losses(losses: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how many texts have which loss, by whether the prediction agrees with the label.
+
+    Parameters
+    ----------
+    losses
+        As of `loss_frame`. The axis of the losses is logarithmic.
+    """
+    _require_columns(losses, "label", "predicted_label", "loss")
+    values = losses["loss"].clip(lower=1e-6)
+    edges = np.geomspace(values.min(), max(values.max(), values.min() * 10), 41)
+    right = losses["label"] == losses["predicted_label"]
+    ax = _axes(ax, height=3.4)
+    ax.hist(
+        [values[right], values[~right]],
+        bins=list(edges),
+        stacked=True,
+        label=[f"predicted as labelled ({right.sum():,})", f"predicted otherwise ({(~right).sum():,})"],
+    )
+    ax.set_xscale("log")
+    ax.set(title="Loss per text", xlabel="loss (nats, logarithmic)", ylabel="number of texts")
+    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.legend()
+    return ax
+
+
+def plot_gains(hits: npt.ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw how many of the things searched for are found, against texts read (a cumulative gains curve).
+
+    Parameters
+    ----------
+    hits : (texts,) bool
+        In the order of reading: whether each text is one of those.
+    title
+        Of the panel.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to be found.
+    """
+    hits = np.asarray(hits, dtype=bool)
+    total = int(hits.sum())
+    if total == 0:
+        raise ValueError(f"None of the {hits.size} texts is one of those searched for: there is no curve to draw.")
+    read = np.arange(hits.size + 1)
+    ax = _axes(ax, height=3.6)
+    ax.plot(read, np.concatenate([[0], hits.cumsum()]) / total * 100, label="in this order")
+    ax.plot(read, np.minimum(read / total, 1) * 100, ":", color="0.3", label="best possible")
+    ax.plot([0, hits.size], [0, 100], "--", color="0.5", label="in random order")
+    ax.set(title=title, xlabel="texts read", ylabel=f"found (% of {total})", xlim=(0, hits.size), ylim=(0, 102))
+    ax.legend(loc="lower right")
+    ax.grid()
+    return ax
+
+
 def plot_calibration(
     correct: npt.ArrayLike, confidence: npt.ArrayLike, *, bins: int = 10, ax: Axes | None = None
 ) -> Axes:

@@ -1,6 +1,7 @@
 """Texts to tokens, and tables that explain them."""
 
 import warnings
+from collections.abc import Sequence
 from typing import TypeVar
 
 import pandas as pd
@@ -37,7 +38,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
 
     tokenized = splits.map(encode, batched=True, desc="tokenize")
     for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
-        _warn_of_truncation(dataset, split, tokenizer, limit)
+        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}")
     return tokenized
 
 
@@ -75,16 +76,24 @@ def special_tokens_table(tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     return frame.sort_values("id", ignore_index=True)
 
 
-def _warn_of_truncation(dataset: Dataset, split: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> None:
+def warn_of_truncation(
+    texts: Sequence[str],
+    input_ids: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    where: str,
+    stacklevel: int = 3,
+) -> None:
+    """Say, with a `DataWarning`, which texts were longer than the model's context."""
+    limit = context_size(tokenizer)
     # Only texts that fill the context can have been cut: those few are encoded again in full.
-    full = [row for row, ids in enumerate(dataset["input_ids"]) if len(ids) >= limit]
-    lengths = {row: len(tokenizer(dataset[row]["text"], verbose=False)["input_ids"]) for row in full}
+    full = [row for row, ids in enumerate(input_ids) if len(ids) >= limit]
+    lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
     cut = {row: length for row, length in lengths.items() if length > limit}
     if cut:
         rows = ", ".join(f"row {row} ({length} tokens)" for row, length in list(cut.items())[:5])
         warnings.warn(
-            f"{len(cut)} texts of split {split!r} are longer than the {limit} tokens that the model reads, and were "
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
             f"cut there: {rows}{' ...' if len(cut) > 5 else ''}.",
             DataWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

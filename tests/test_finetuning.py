@@ -1,12 +1,26 @@
+import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 from transformers import Trainer, TrainerCallback
 
-from emotion_tutorial import build_trainer, load_classifier, tokenize, train_or_resume
+from emotion_tutorial import (
+    Profile,
+    build_trainer,
+    get_profile,
+    load_classifier,
+    load_or_train,
+    predict_proba,
+    save_model,
+    tokenize,
+    train_or_resume,
+)
 from emotion_tutorial.exceptions import TooFewClassesError
 
 
@@ -90,6 +104,8 @@ def test_best_epoch_is_restored(splits, tiny_checkpoint, tmp_path):
     trainer = build(splits, tiny_checkpoint, tmp_path)
     trainer.add_callback(Ruin())
     train_or_resume(trainer)
+    # The last epoch's is kept too: it says that the training is finished.
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 2
     history = [log["eval_accuracy"] for log in trainer.state.log_history if "eval_accuracy" in log]
     assert history[2] < max(history)
     tokenized = tokenize(splits, trainer.processing_class)["validation"]
@@ -158,3 +174,71 @@ def test_one_label_is_refused(splits, tiny_checkpoint, tmp_path):
 def test_train_or_resume_refuses_what_is_no_trainer():
     with pytest.raises(AttributeError):
         train_or_resume("trainer")
+
+
+@pytest.fixture
+def profile(tiny_checkpoint, monkeypatch, tmp_path) -> Profile:
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
+    return get_profile("quick", checkpoint=str(tiny_checkpoint), learning_rate=5e-3, epochs=2, batch_size=16)
+
+
+def test_load_or_train_trains_once(splits, profile, tmp_path, monkeypatch):
+    first = load_or_train(splits, profile)
+    monkeypatch.setattr(Trainer, "train", lambda *args, **kwargs: pytest.fail("trained again"))
+    (tmp_path / "elsewhere").mkdir()
+    for folder in tmp_path.glob("fine-tuned-*"):
+        folder.rename(tmp_path / "elsewhere" / folder.name)  # artifacts may be moved
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "elsewhere"))
+    tokenized = tokenize(splits, first.processing_class)
+    again = load_or_train(tokenized, profile)
+    assert again.state.log_history == [log for log in first.state.log_history if "train_runtime" not in log]
+    np.testing.assert_array_equal(
+        again.predict(tokenized["test"]).predictions, first.predict(tokenized["test"]).predictions
+    )
+
+
+def test_load_or_train_goes_by_every_setting(splits, profile, tmp_path):
+    load_or_train(splits, profile)
+    load_or_train(splits, dataclasses.replace(profile, epochs=1))
+    load_or_train(splits, dataclasses.replace(profile, seed=1, epochs=1))
+    assert len([path for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]) == 3
+    with pytest.raises(TooFewClassesError):
+        load_or_train(DatasetDict(splits, train=splits["train"].filter(lambda row: row["label"] == 0)), profile)
+
+
+def test_model_predicts_the_same_before_and_after_saving(splits, tiny_checkpoint, tmp_path):
+    """Training in bfloat16 must not leave its rounding in the model that is in memory."""
+    trainer = build(splits, tiny_checkpoint, tmp_path / "run", bf16=True, epochs=1)
+    train_or_resume(trainer)
+    texts = splits["test"]["text"][:]
+    before = predict_proba(texts, trainer.model, trainer.processing_class)
+    trainer.predict(tokenize(splits, trainer.processing_class)["test"])
+    folder = save_model(trainer.model, trainer.processing_class, tmp_path / "saved")
+    reloaded = load_classifier(folder, ["cat", "dog"], "cpu")
+    for model in (trainer.model, reloaded):
+        pd.testing.assert_frame_equal(predict_proba(texts, model, trainer.processing_class), before, check_exact=True)
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from transformers import Trainer
+import emotion_tutorial as et
+
+train, calls = Trainer.training_step, []
+Trainer.training_step = lambda *args, **kwargs: calls.append(1) or train(*args, **kwargs)
+profile = et.get_profile("quick", data=sys.argv[1], checkpoint=sys.argv[2], learning_rate=5e-3, batch_size=16)
+trainer = et.load_or_train(et.load_splits(profile.data), profile)
+print(len(calls), trainer.state.global_step)
+"""
+
+
+def test_two_processes_at_once_train_once(splits, profile, tiny_checkpoint, tmp_path):
+    for split in splits:
+        splits[split].to_parquet(tmp_path / "data" / f"{split}.parquet")
+    command = [sys.executable, "-c", TRAIN, str(tmp_path / "data"), str(tiny_checkpoint)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    steps = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(int(trained) for trained, _ in steps) == [0, 20]  # 160 texts, batches of 16, 2 epochs
+    assert {total for _, total in steps} == {"20"}

@@ -130,6 +130,7 @@ def test_missing_columns_are_named(call):
 def test_given_axes_are_used_and_nothing_is_shown(frame, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
     scores = pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.6]}, index=["a"])
+    losses = pd.DataFrame({"label": ["a"], "predicted_label": ["a"], "loss": [0.1]})
     for draw in (
         lambda ax: et.plot_class_distribution(frame, ax=ax),
         lambda ax: et.plot_text_lengths(frame, ax=ax),
@@ -137,6 +138,8 @@ def test_given_axes_are_used_and_nothing_is_shown(frame, monkeypatch):
         lambda ax: et.plot_class_probabilities({"a": 1.0}, ax=ax),
         lambda ax: et.plot_scores(scores, title="", xlabel="", ax=ax),
         lambda ax: et.plot_calibration([True], [0.9], ax=ax),
+        lambda ax: et.plot_gains([True, False], ax=ax),
+        lambda ax: et.plot_losses(losses, ax=ax),
     ):
         figure, ax = plt.subplots()
         assert draw(ax) is ax
@@ -164,3 +167,29 @@ def test_style_is_applied():
         assert plt.rcParams["axes.titlelocation"] == "left"
     with pytest.raises(TypeError):
         et.use_style("dark")
+
+
+def test_losses_are_split_by_right_and_wrong():
+    losses = pd.DataFrame(
+        {"label": ["a", "a", "b"], "predicted_label": ["a", "b", "b"], "loss": [0.0, 3.0, 0.2]}  # 0 has no logarithm
+    )
+    ax = et.plot_losses(losses)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "predicted as labelled (2)",
+        "predicted otherwise (1)",
+    ]
+    assert ax.get_xscale() == "log"
+    assert sum(bar.get_height() for bar in ax.patches) == 3
+    with pytest.raises(MissingColumnError, match="'loss'"):
+        et.plot_losses(losses.drop(columns="loss"))
+
+
+def test_gains_count_what_is_found():
+    ax = et.plot_gains([True, False, True, False])
+    found, best, chance = (line.get_ydata() for line in ax.lines)
+    np.testing.assert_allclose(found, [0, 50, 50, 100, 100])
+    np.testing.assert_allclose(best, [0, 50, 100, 100, 100])
+    np.testing.assert_allclose(chance, [0, 100])
+    assert ax.get_ylabel() == "found (% of 2)"
+    with pytest.raises(ValueError, match="None of the 3 texts"):
+        et.plot_gains([False] * 3)
