@@ -3,14 +3,22 @@
 import atexit
 import os
 import shutil
+import socket
 import tempfile
 
 # Before the libraries are imported, and inherited by the kernels that run the notebooks: caches
-# and artifacts go to a folder of this run, and the Hub is a port on which nothing listens.
+# and artifacts go to a folder of this run, and the Hub is a port on which nothing listens. The port
+# stays taken, so that nobody else listens there; the fixture `hub` does, by SO_REUSEADDR.
 _SCRATCH = tempfile.mkdtemp(prefix="emotion-tutorial-tests-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["HF_HOME"] = os.path.join(_SCRATCH, "hub")
-os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+_HUB = socket.socket()
+_HUB.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+_HUB.bind(("127.0.0.1", 0))
+os.environ["HF_ENDPOINT"] = "http://{}:{}".format(*_HUB.getsockname())
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"):
+    os.environ.pop(name, None)
 for name in ("PROFILE", "DATA", "CHECKPOINT"):
     os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
 os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = os.path.join(_SCRATCH, "artifacts")

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,21 +63,13 @@ def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> s
     HubUnavailableError
         If the Hub does not answer.
     """
-    missing: type[TutorialError] = CheckpointError if repo_type == "model" else UnknownSourceError
     api = huggingface_hub.HfApi()
     try:
         info = patiently(repo_id, lambda: api.repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=10))
     except OfflineModeIsEnabled:
         return None
-    except RevisionNotFoundError as error:
-        raise missing(f"{repo_id!r} on the Hub has no revision {revision!r}. Check the spelling.") from error
-    except RepositoryNotFoundError as error:
-        raise missing(
-            f"The Hub has no {repo_type} {repo_id!r} that you may see. Check the spelling; for a private or gated "
-            "one log in with `hf auth login`."
-        ) from error
     except (HTTPError, OSError) as error:
-        raise hub_unavailable(repo_id, error) from error
+        raise _explain(repo_id, repo_type, error) from error
     return info.sha
 
 
@@ -88,20 +80,22 @@ def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: b
     download that was cut off goes on where it stopped, and each file is compared with its digest
     on the Hub. Raises as `require_repo` does, and `DamagedDownloadError`.
     """
-    commit = require_repo(repo_id, "model", revision)
+    online = require_repo(repo_id, "model", revision) is not None
     patterns = TOKENIZER_FILES + (WEIGHT_FILES if weights else [])
     try:
         folder = patiently(
             repo_id,
-            lambda: huggingface_hub.snapshot_download(
-                repo_id, revision=commit or revision, allow_patterns=patterns, ignore_patterns="*/*"
+            lambda: Path(
+                huggingface_hub.snapshot_download(
+                    repo_id, revision=revision, allow_patterns=patterns, ignore_patterns="*/*"
+                )
             ),
         )
-        if commit:
-            _verify(repo_id, "model", commit)
+        if online:
+            _verify(repo_id, "model", folder.name)  # the cache names folders after commits
     except (HTTPError, OSError) as error:
-        raise hub_unavailable(repo_id, error) from error
-    return Path(folder)
+        raise _explain(repo_id, "model", error) from error
+    return folder
 
 
 def load_hub_dataset(dataset_id: str) -> DatasetDict:
@@ -130,7 +124,7 @@ def load_hub_dataset(dataset_id: str) -> DatasetDict:
             shutil.rmtree(builder.cache_dir, ignore_errors=True)  # made from the damaged files
             raise
     except (HTTPError, OSError) as error:
-        raise hub_unavailable(dataset_id, error) from error
+        raise _explain(dataset_id, "dataset", error) from error
     return builder.as_dataset()
 
 
@@ -157,6 +151,20 @@ def patiently(repo_id: str, call: Callable[[], T]) -> T:
         wait *= 2
 
 
+def _explain(repo_id: str, repo_type: str, error: BaseException) -> TutorialError:
+    """Return our error for one of the clients': not there, not for you, or not answering."""
+    kind: type[TutorialError] = CheckpointError if repo_type == "model" else UnknownSourceError
+    causes = list(_causes(error))
+    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
+        return kind(f"{repo_id!r} on the Hub has no such revision. Check the spelling after the @.")
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):  # gated ones too
+        return kind(
+            f"The Hub has no {repo_type} {repo_id!r} that you may see. Check the spelling; for a private or gated "
+            "one log in with `hf auth login` (a token may also have expired)."
+        )
+    return hub_unavailable(repo_id, error)
+
+
 def hub_unavailable(repo_id: str, error: BaseException) -> HubUnavailableError:
     """Return the error to raise when the Hub does not answer."""
     response = _refusal(error)
@@ -169,13 +177,15 @@ def hub_unavailable(repo_id: str, error: BaseException) -> HubUnavailableError:
     )
 
 
-def _refusal(error: BaseException | None) -> "huggingface_hub.utils._http.httpx2.Response | None":
+def _refusal(error: BaseException) -> "huggingface_hub.utils._http.httpx2.Response | None":
     """Return the Hub's answer that an error is about, or that the error was raised from."""
+    return next((cause.response for cause in _causes(error) if isinstance(cause, HfHubHTTPError)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        if isinstance(error, HfHubHTTPError):
-            return error.response
+        yield error
         error = error.__cause__
-    return None
 
 
 def _verify(repo_id: str, repo_type: str, commit: str | None) -> None:

@@ -200,7 +200,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         if error.response.status_code in (401, 403):
             raise _token_refused(repo_id, error) from error
         raise hub_unavailable(repo_id, error) from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, RuntimeError) as error:  # the client's own error when an upload fails is the last
         raise hub_unavailable(repo_id, error) from error
     if arrived.mismatches:
         names = ", ".join(mismatch["path"] for mismatch in arrived.mismatches)

@@ -1,13 +1,25 @@
 """Fixtures; where the tests write and what they reach is set in the conftest.py above."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
+import huggingface_hub
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 import torch
 from datasets import DatasetDict
-from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
+from loopback_hub import LoopbackHub, take_address
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    DistilBertTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from emotion_tutorial import load_splits, load_tokenizer
 
@@ -45,3 +57,33 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrai
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """Save a small random DistilBERT with the real vocabulary."""
+    folder = tmp_path_factory.mktemp("tiny-distilbert")
+    torch.manual_seed(0)
+    config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64)
+    DistilBertModel(config).save_pretrained(folder)
+    DistilBertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=512).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """Start an empty Hub where the clients look for it, with caches of this test alone.
+
+    Without this fixture connections there are refused.
+    """
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
+    _forget_connections()
+    with LoopbackHub(take_address(os.environ["HF_ENDPOINT"])) as running:
+        yield running
+    _forget_connections()
+
+
+def _forget_connections() -> None:
+    huggingface_hub.close_session()
+    huggingface_hub.HfFileSystem.clear_instance_cache()  # it keeps what it once listed

@@ -1,79 +1,125 @@
-"""Errors of the Hub, against a small server on this machine (nothing is fetched from it)."""
+"""What is loaded from the Hub when all is well; what goes wrong there is in test_faults.py."""
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
+import subprocess
+import sys
 
+import huggingface_hub
 import pytest
-from huggingface_hub import HfApi
+import torch
+from datasets import DatasetDict
+from huggingface_hub import constants
+from loopback_hub import LoopbackHub, add_checkpoint, add_emotion_data, status
 
-from emotion_tutorial import hub, hub_answers
+from emotion_tutorial import hub as hub_module
+from emotion_tutorial import hub_answers, load_classifier, load_encoder, load_splits, load_tokenizer
 from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, UnknownSourceError
 
 
-class Answer(BaseHTTPRequestHandler):
-    status, code, endpoint = 200, "", ""
-
-    def do_GET(self):
-        body = b'{"id": "owner/name", "sha": "0"}' if self.status == 200 else b"{}"
-        self.send_response(self.status)
-        if self.code:
-            self.send_header("X-Error-Code", self.code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch) -> Iterator[type[Answer]]:
-    class Handler(Answer):
-        pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    Handler.endpoint = f"http://127.0.0.1:{httpd.server_port}"
-    monkeypatch.setattr(hub.huggingface_hub, "HfApi", lambda: HfApi(endpoint=Handler.endpoint))
-    yield Handler
-    httpd.shutdown()
-    httpd.server_close()
-
-
-def test_hub_answers_or_not(server, monkeypatch):
-    monkeypatch.setattr(hub.constants, "ENDPOINT", server.endpoint)
+def test_hub_answers_or_not(hub: LoopbackHub, monkeypatch):
     assert hub_answers()
-    server.status = 503
+    hub.fail("/api/datasets", status(503))
     assert not hub_answers()
-    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    huggingface_hub.close_session()  # the next one is made under the offline switch
     assert not hub_answers()
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub.constants, "ENDPOINT", server.endpoint)
-    server.status = 200
-    hub.huggingface_hub.close_session()  # the next one is made under the offline switch
-    assert not hub_answers()
-    hub.huggingface_hub.close_session()
 
 
-def test_existing_repo_passes(server):
-    hub.require_repo("owner/name", "dataset")
+def test_hub_that_is_not_there_does_not_answer():
+    assert not hub_answers()
+
+
+def test_dataset_comes_as_it_is(hub, small):
+    add_emotion_data(hub, small)
+    splits = load_splits("hub")
+    assert splits["train"].features == small["train"].features
+    for split in small:
+        assert splits[split][:] == small[split][:]
+
+
+def test_dataset_by_its_id_and_again_without_a_download(hub, small):
+    add_emotion_data(hub, DatasetDict(train=small["train"]), "someone/texts")
+    with pytest.warns(UserWarning, match="no validation and no test split"):
+        load_splits("someone/texts")
+    downloads = [request for request in hub.requests if request[0] == "GET" and ".parquet" in request[1]]
+    with pytest.warns(UserWarning, match="no validation and no test split"):
+        load_splits("someone/texts")
+    assert [request for request in hub.requests if request[0] == "GET" and ".parquet" in request[1]] == downloads
+
+
+def test_checkpoint_comes_as_it_is(hub, tiny_distilbert):
+    add_checkpoint(hub, tiny_distilbert)
+    there, here = load_encoder("distilbert-base-uncased", "cpu"), load_encoder(tiny_distilbert, "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(there.parameters(), here.parameters(), strict=True))
+    tokenizer = load_tokenizer("distilbert-base-uncased")
+    assert tokenizer("this is a test")["input_ids"] == [101, 2023, 2003, 1037, 3231, 102]
+    assert load_classifier("distilbert-base-uncased", ["no", "yes"], "cpu").config.num_labels == 2
+
+
+def test_tokenizer_does_not_fetch_the_weights(hub, tiny_distilbert):
+    add_checkpoint(hub, tiny_distilbert)
+    load_tokenizer("distilbert-base-uncased")
+    assert not [path for _, path in hub.requests if "safetensors" in path]
+
+
+def test_only_what_is_needed_is_fetched(hub, tiny_distilbert):
+    files = {path.name: path.read_bytes() for path in tiny_distilbert.iterdir()}
+    extra = {"pytorch_model.bin": b"x", "modeling_own.py": b"x", "onnx/model.onnx": b"x", "tf_model.h5": b"x"}
+    hub.add_repo("someone/model", files | extra)
+    load_encoder("someone/model", "cpu")
+    assert not [path for _, path in hub.requests if any(name in path for name in extra)]
+
+
+def test_revision_is_the_one_asked_for(hub, tiny_distilbert):
+    first = add_checkpoint(hub, tiny_distilbert)
+    hub.add_repo("distilbert-base-uncased", {"README.md": b"emptied"})
+    assert load_encoder(f"distilbert-base-uncased@{first}", "cpu").config.dim == 32
+    with pytest.raises(CheckpointError, match=r"has no config.json|Could not load|no weights"):
+        load_encoder("distilbert-base-uncased", "cpu")
+    with pytest.raises(CheckpointError, match="has no such revision"):
+        load_encoder("distilbert-base-uncased@v9", "cpu")
+
+
+def test_offline_uses_what_was_downloaded(hub, tiny_distilbert, monkeypatch):
+    add_checkpoint(hub, tiny_distilbert)
+    load_encoder("distilbert-base-uncased", "cpu")
+    asked = len(hub.requests)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    huggingface_hub.close_session()
+    assert load_encoder("distilbert-base-uncased", "cpu").config.dim == 32
+    assert len(hub.requests) == asked
+    with pytest.raises(HubUnavailableError, match="Could not reach 'someone/other'"):
+        load_encoder("someone/other", "cpu")
 
 
 @pytest.mark.parametrize(("kind", "error"), [("dataset", UnknownSourceError), ("model", CheckpointError)])
-def test_missing_repo_is_named(server, kind, error):
-    server.status, server.code = 404, "RepoNotFound"
+def test_missing_repo_is_named(hub, kind, error):
     with pytest.raises(error, match=f"no {kind} 'owner/name' that you may see.*hf auth login"):
-        hub.require_repo("owner/name", kind)
+        hub_module.require_repo("owner/name", kind)
 
 
-@pytest.mark.parametrize("status", [500, 403])
-def test_server_errors_are_said(server, status):
-    server.status = status
-    with pytest.raises(HubUnavailableError, match="Could not load 'owner/name'"):
-        hub.require_repo("owner/name", "model")
+def test_commit_is_returned(hub):
+    commit = hub.add_repo("owner/name", {"a.txt": b"a"})
+    assert hub_module.require_repo("owner/name", "model") == commit
 
 
-def test_refused_connection_is_said():
-    with pytest.raises(HubUnavailableError, match=r"\(ConnectError\)"):
-        hub.load_hub_dataset("owner/name")
+def test_folder_is_loaded_without_asking_the_hub(hub, tiny_distilbert):
+    load_tokenizer(tiny_distilbert)
+    load_classifier(tiny_distilbert, ["no", "yes"], "cpu")
+    assert hub.requests == []
+
+
+def test_name_that_does_not_resolve_is_said_within_seconds(tmp_path):
+    """In a process of its own: the clients read the Hub's address when they are imported."""
+    code = "import time, emotion_tutorial as et; start = time.monotonic()\n" + "\n".join(
+        f"try: {call}\nexcept et.exceptions.HubUnavailableError as error: print(error)"
+        for call in ("et.load_splits('hub')", "et.load_encoder('distilbert-base-uncased')")
+    )
+    code = code.replace("as et;", "as et, emotion_tutorial.exceptions;") + "\nprint(time.monotonic() - start)"
+    environment = os.environ | {"HF_ENDPOINT": "http://no-such-hub.invalid", "HF_HOME": str(tmp_path)}
+    lines = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True, timeout=120
+    ).stdout.splitlines()
+    assert len(lines) == 3
+    assert all("Could not reach" in line and "ConnectError" in line for line in lines[:2])
+    assert float(lines[2]) < 20

@@ -180,3 +180,31 @@ def test_figures_are_shrunk():
     Image.fromarray(huge).save(file, "PNG")
     with pytest.raises(SystemExit, match="make it smaller"):
         shrink(file.getvalue())
+
+
+def test_texts_that_look_like_html_are_shown_as_text(tmp_path, monkeypatch):
+    """As notebook 5 shows its tables, in the HTML page and in the Markdown page."""
+    text = "<script>alert(1)</script> <b>bold</b> $x$ | [link](x)"
+    source = (
+        "import pandas as pd\nfrom IPython.display import display\n"
+        'pd.set_option("display.max_colwidth", None)\npd.set_option("display.html.use_mathjax", False)\n'
+        f"frame = pd.DataFrame({{'text': [{text!r}]}})\nframe"
+    )
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell(source)]),
+        tmp_path / "01_texts.ipynb",
+    )
+    monkeypatch.setattr(pages, "DOCS", tmp_path / "docs")
+    write_html(tmp_path / "build", [tmp_path / "01_texts.ipynb"])
+    write_docs([tmp_path / "01_texts.ipynb"])
+    for page in (tmp_path / "build" / "01_texts.html", tmp_path / "docs" / "01_texts.md"):
+        table = re.search(r"<table.*?</table>", page.read_text(encoding="utf-8"), re.DOTALL)[0]
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;b&gt;bold&lt;/b&gt; $x$ | [link](x)" in table
+        assert "<script" not in table
+    page = (tmp_path / "build" / "01_texts.html").read_text(encoding="utf-8")
+    assert re.search(r'<table[^>]*class="[^"]*tex2jax_ignore', page)
+
+
+def test_tables_of_losses_show_whole_texts_without_formulas():
+    sources = [cell.source for cell in nbformat.read(ROOT / "notebooks" / "05_error_analysis.ipynb", 4).cells]
+    assert any('"display.max_colwidth", None' in s and '"display.html.use_mathjax", False' in s for s in sources)
