@@ -13,7 +13,7 @@ from .encoders import load_tokenizer as load_tokenizer
 from .tokenization import special_tokens_table as special_tokens_table
 from .tokenization import token_table as token_table
 from .tokenization import tokenize as tokenize
-from .features import extract_hidden_states as extract_hidden_states
+from .extraction import extract_hidden_states as extract_hidden_states
 from .features import feature_matrix as feature_matrix
 from .features import project_2d as project_2d
 from .baselines import fit_bag_of_words as fit_bag_of_words
@@ -22,7 +22,6 @@ from .baselines import fit_probe as fit_probe
 from .evaluation import compute_metrics as compute_metrics
 from .evaluation import evaluate as evaluate
 from .artifacts import artifact_folder as artifact_folder
-from .artifacts import build_once as build_once
 from .finetuning import build_trainer as build_trainer
 from .finetuning import load_or_train as load_or_train
 from .finetuning import train_or_resume as train_or_resume

@@ -1,10 +1,12 @@
 """Where a checkpoint comes from; its tokenizer, encoder and classifier; the device they run on."""
 
+import ctypes
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,32 @@ EMBEDDED_SHA256 = {
 def best_device() -> torch.device:
     """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether a device computes bfloat16 in hardware: elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let the C library keep what PyTorch frees on the CPU, for its next tensor; say whether that worked.
+
+    By default glibc hands large blocks back to the system and fetches them anew for each layer, page by
+    page. With up to 1 GB kept, extraction is about a tenth faster (benchmarks/feature_extraction.py). It
+    holds for the whole process, and does nothing elsewhere than on Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**30))
 
 
 def embedded_encoder_folder() -> Path:

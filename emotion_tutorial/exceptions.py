@@ -73,6 +73,10 @@ class RepositoryIsPublicError(TutorialError):
     """A model that should be private would go to a repository that everyone can see."""
 
 
+class OtherArtifactError(TutorialError):
+    """A folder holds an artifact that was made from other things."""
+
+
 class MissingExtraError(TutorialError, ImportError):
     """An optional dependency is not installed."""
 

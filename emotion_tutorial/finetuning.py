@@ -1,20 +1,22 @@
 """A Trainer, set up well."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict
 from filelock import FileLock
 from transformers import Trainer, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.artifacts import artifact_folder
-from emotion_tutorial.encoders import best_device, load_classifier, load_tokenizer
+from emotion_tutorial.encoders import best_device, has_bfloat16, keep_freed_memory, load_classifier, load_tokenizer
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import TooFewClassesError
-from emotion_tutorial.features import has_bfloat16
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.tokenization import tokenize
 
@@ -44,7 +46,8 @@ def build_trainer(
     output_dir
         For the checkpoints: the last and the best epoch's.
     learning_rate, epochs, batch_size
-        The highest rate, passes over the training texts, and texts per step.
+        The highest rate, passes over the training texts, and texts per step: of all processes
+        together, when torchrun or accelerate starts several.
     seed
         Of the head, dropout and the order of batches. Two runs on one machine are alike to the
         last digit on a CPU, and to about a tenth of a point of accuracy on a GPU.
@@ -67,6 +70,7 @@ def build_trainer(
     tokenizer = load_tokenizer(checkpoint)
     if "input_ids" not in splits["train"].column_names:
         splits = tokenize(splits, tokenizer)
+    keep_freed_memory()
     set_seed(seed)  # before the head is drawn
     model = load_classifier(checkpoint, label_names, device="cpu" if training_arguments.get("use_cpu") else None)
     device = torch.device("cpu") if training_arguments.get("use_cpu") else best_device()
@@ -74,7 +78,7 @@ def build_trainer(
         "output_dir": str(output_dir),
         "learning_rate": learning_rate,
         "num_train_epochs": epochs,
-        "per_device_train_batch_size": batch_size,
+        "per_device_train_batch_size": max(1, batch_size // int(os.environ.get("WORLD_SIZE", "1"))),
         "per_device_eval_batch_size": 64,
         "weight_decay": 0.01,
         "warmup_steps": 0.06,  # below 1: a share of all steps
@@ -149,8 +153,10 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     """
     folder = Path(str(trainer.args.output_dir))
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    # Of the processes of one training only the first takes the lock, and all go on from what it found.
+    with FileLock(f"{folder}.lock") if trainer.is_world_process_zero() else nullcontext():
         newest, _ = _newest_checkpoint(folder)
+        [newest] = broadcast_object_list([newest], from_process=0)
         return trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
 

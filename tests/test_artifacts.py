@@ -1,10 +1,9 @@
-import multiprocessing
 from pathlib import Path
 
 import pytest
 from datasets import DatasetDict
 
-from emotion_tutorial import artifact_folder, build_once
+from emotion_tutorial import artifact_folder
 
 
 @pytest.fixture(autouse=True)
@@ -36,49 +35,3 @@ def test_folder_is_in_the_working_folder_by_default(monkeypatch):
     assert artifact_folder("kind").parent == Path("artifacts")
     with pytest.raises(TypeError):
         artifact_folder()
-
-
-def test_built_once(root):
-    calls = []
-
-    def build(folder: Path) -> None:
-        calls.append(folder)
-        (folder / "file").write_text("x")
-
-    for _ in range(2):
-        assert (build_once(root / "a", build) / "file").read_text() == "x"
-    assert len(calls) == 1
-
-
-def test_failed_build_leaves_nothing_and_is_repeated(root):
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("x")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build_once(root / "a", fail)
-    assert [path.name for path in root.iterdir() if path.is_dir()] == []
-    assert build_once(root / "a", lambda folder: (folder / "whole").write_text("x")).joinpath("whole").exists()
-
-
-def _build_in_a_process(folder: Path, log: Path) -> None:
-    import time
-
-    def build(target: Path) -> None:
-        with log.open("a") as file:
-            file.write("built\n")
-        time.sleep(0.3)
-
-    build_once(folder, build)
-
-
-def test_two_processes_build_once(root):
-    context = multiprocessing.get_context("spawn")
-    log = root / "log"
-    workers = [context.Process(target=_build_in_a_process, args=(root / "a", log)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert log.read_text() == "built\n"

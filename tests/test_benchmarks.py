@@ -1,0 +1,48 @@
+"""The benchmarks run and print what they promise; how fast anything is, is not tested."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def data(corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for split, dataset in corpus.items():
+        dataset.select(range(80)).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def run(script: str, *arguments: str) -> dict:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_feature_extraction(data, tiny_checkpoint):
+    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "100", "--repeats", "1"]
+    result = run("feature_extraction.py", *options)
+    assert set(result) == {"baseline", "ours", "ratio", "cosine_min", "peak_gflops", "roofline"}
+    assert result["cosine_min"] > 0.99  # the same texts, in the same order
+    assert result["ratio"] == pytest.approx(result["ours"] / result["baseline"], rel=1e-3)
+
+
+def test_fine_tuning(data, tiny_checkpoint):
+    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "80", "--repeats", "1"]
+    result = run("fine_tuning.py", *options, "--until", "0.01")
+    assert {"baseline", "ours", "ratio", "accuracy_baseline", "accuracy_ours", "roofline"} <= set(result)
+    assert result["ratio"] == pytest.approx(result["baseline"] / result["ours"], rel=1e-2)
+    assert result["reached"] >= 0.01
+
+
+def test_scaling(data, tmp_path):
+    result = run("scaling.py", "--data", str(data), "--texts", "3", "--figure", str(tmp_path / "scaling.png"))
+    assert result["texts"] == [1, 2, 3]
+    assert len(result["seconds"]) == len(result["peak_mb"]) == 3
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
