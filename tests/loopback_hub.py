@@ -87,6 +87,8 @@ class LoopbackHub:
         self.endpoint = "http://{}:{}".format(*sock.getsockname())
         self.requests: list[tuple[str, str]] = []
         """Method and address (as sent, with the query) of all requests, in order."""
+        self.ranges: list[str] = []
+        """The parts of files that were asked for, such as `bytes=1024-`."""
         self.stopping = threading.Event()
         self._answers = Answers(self.endpoint)
         self._faults: list[tuple[re.Pattern[str], Fault, list[int] | None]] = []
@@ -222,6 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub, size = self.server.hub, int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(size)
         fault = hub.take_fault(self.command, self.path)
+        hub.ranges += self.headers.get_all("Range", [])
         kind = fault.kind if fault else None
         if kind == "drop" or len(body) < size or hub.stopping.wait(fault.seconds if fault else 0):
             self.hang_up()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from loopback_hub import (
     lose,
     status,
 )
-from transformers import set_seed
+from transformers import DistilBertConfig, DistilBertModel, set_seed
 
 from emotion_tutorial import load_classifier, load_encoder, load_splits, load_tokenizer, push_model, save_model
 from emotion_tutorial.exceptions import (
@@ -37,7 +38,7 @@ from emotion_tutorial.exceptions import (
 )
 
 CANARY = "hf_canary_that_must_not_be_written"
-LOADS: dict[str, Callable[[], object]] = {
+LOADS: dict[str, Callable[[], Any]] = {
     "dataset": lambda: load_splits("hub"),
     "model": lambda: load_encoder("distilbert-base-uncased", "cpu"),
 }
@@ -102,6 +103,17 @@ def test_download_that_was_cut_off_goes_on(filled, kind):
     filled.fail(f"GET .*{LARGE[kind]}", cut())
     LOADS[kind]()
     assert len([path for method, path in filled.requests if method == "GET" and "resolve" in path]) >= 2
+
+
+def test_large_download_goes_on_where_it_was_cut_off(hub, tiny_distilbert, tmp_path):
+    """The client writes 10 MiB at a time: what it has of a larger file is not fetched again."""
+    load_tokenizer(tiny_distilbert).save_pretrained(tmp_path)
+    DistilBertModel(DistilBertConfig(dim=256, n_layers=1, n_heads=2, hidden_dim=64)).save_pretrained(tmp_path)
+    add_checkpoint(hub, tmp_path)
+    hub.fail(f"GET .*{LARGE['model']}", cut())
+    there, here = LOADS["model"](), load_encoder(tmp_path, "cpu")
+    assert hub.ranges == ["bytes=10485760-"]
+    assert all(torch.equal(a, b) for a, b in zip(there.parameters(), here.parameters(), strict=True))
 
 
 def test_wrong_bytes_are_refused_and_fetched_anew(filled, kind):
