@@ -53,8 +53,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what PyTorch frees on the CPU, for its next tensor; say whether that worked.
 
     By default glibc hands large blocks back to the system and fetches them anew for each layer, page by
-    page. With up to 128 MB kept, extraction gained about a tenth on two cores of an AMD EPYC. It
-    holds for the whole process, and does nothing elsewhere than on Linux with glibc.
+    page; with this it keeps up to 128 MB. It holds for the whole process, and does nothing elsewhere than
+    on Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

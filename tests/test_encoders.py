@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -141,3 +142,7 @@ def test_saved_config_of_a_classifier_survives(tiny_checkpoint, tmp_path):
 
 def test_has_bfloat16_is_false_where_unknown():
     assert not has_bfloat16(torch.device("meta"))
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    assert encoders.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
