@@ -51,7 +51,7 @@ def finetune(options: argparse.Namespace) -> dict[str, object]:
     splits = load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
     settings = training_settings(profile)
     start = time.perf_counter()
-    device = {"use_cpu": True} if options.cpu else {}
+    device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
     trainer: Any = build_trainer(
         splits, profile.checkpoint, output_dir=options.output / "checkpoints", **settings, **device
     )

@@ -1,4 +1,4 @@
-"""A source in, a `DatasetDict` with text and label out; frames; an audit of what is in there."""
+"""A source in, a `DatasetDict` with text and label out; frames."""
 
 import re
 import warnings
@@ -112,49 +112,6 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     names = dataset.features["label"].names
     return frame.assign(label_name=[names[label] for label in frame["label"]])
-
-
-def audit(splits: DatasetDict, *, max_words: int = 380) -> pd.DataFrame:
-    """List what is wrong or odd in the data, for a person to decide on.
-
-    Texts are compared in lower case, with runs of white space as one space.
-
-    Parameters
-    ----------
-    splits
-        As `load_splits` returns them.
-    max_words
-        Texts of more words are over-long. About 380 English words fill an encoder of 512 tokens.
-
-    Returns
-    -------
-    DataFrame
-        `finding` (`duplicate`: an earlier row of the split has the text and label;
-        `conflicting label`: an earlier row of the split has the text under another label;
-        `leak`: an earlier split has the text; `empty`; `over-long`), `split`, `row`, `text`,
-        and `detail`, which names the other row and label or the length.
-    """
-    first: dict[str, tuple[str, int, str]] = {}
-    findings = []
-    for split, dataset in splits.items():
-        frame = to_frame(dataset)
-        for row, (text, label) in enumerate(zip(frame["text"], frame["label_name"], strict=True)):
-            key = " ".join(text.lower().split())
-            words = len(key.split())
-            if words == 0:
-                findings.append(("empty", split, row, text, ""))
-                continue
-            if words > max_words:
-                findings.append(("over-long", split, row, text, f"{words} words"))
-            other_split, other_row, other_label = first.setdefault(key, (split, row, label))
-            if (other_split, other_row) == (split, row):
-                continue
-            kind = "duplicate" if label == other_label else "conflicting label"
-            if other_split != split:
-                kind = "leak"
-            detail = f"{label}; {other_split} row {other_row}: {other_label}"
-            findings.append((kind, split, row, text, detail))
-    return pd.DataFrame(findings, columns=["finding", "split", "row", "text", "detail"])
 
 
 def _is_hub_id(source: str | Path) -> bool:

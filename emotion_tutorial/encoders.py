@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,16 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**27))
+
+
+def limit_kernel_caches(kernels: int = 64) -> None:
+    """Let PyTorch keep so many of the kernels that it makes on a CPU, one for each shape of batch.
+
+    By default it keeps 1,024 of each kind, which in bfloat16 is most of a gigabyte when batches come in hundreds of
+    shapes. It holds for the whole process, from the first such kernel on; a limit that the environment sets stays.
+    """
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, str(kernels))
 
 
 def embedded_encoder_folder() -> Path:

@@ -1,11 +1,13 @@
 """How good is a classifier, and how sure can one be of that? Arrays in, numbers with intervals out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
 from emotion_tutorial.exceptions import UnknownLabelError
@@ -67,7 +69,7 @@ def evaluate(
     UnknownLabelError
         If an id has no name.
     ValueError
-        If there is nothing to compare, or the lengths differ.
+        If there is nothing to compare, the lengths differ, or ids are not integers (NaN, names).
 
     Notes
     -----
@@ -75,14 +77,8 @@ def evaluate(
     13.3. Drawing texts with replacement changes how many fall into each cell of the confusion
     matrix, and nothing else that these metrics use; so the cells are drawn, as one multinomial.
     """
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    if y_true.shape != y_pred.shape or y_true.ndim != 1 or y_true.size == 0:
-        raise ValueError(f"Expected two equally long lists of ids, got shapes {y_true.shape} and {y_pred.shape}.")
     classes = len(label_names)
-    for what, ids in (("y_true", y_true), ("y_pred", y_pred)):
-        if ids.min() < 0 or ids.max() >= classes:
-            at = int(np.flatnonzero((ids < 0) | (ids >= classes))[0])
-            raise UnknownLabelError(f"{what}[{at}] is {ids[at]}, but label_names has the ids 0 to {classes - 1}.")
+    y_true, y_pred = _ids(classes, y_true=y_true, y_pred=y_pred)
     counts = confusion_matrix(y_true, y_pred, labels=range(classes))
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(y_true.size, counts.ravel() / y_true.size, size=resamples)
@@ -96,6 +92,110 @@ def evaluate(
         supports = [y_true.size] if values.shape[1] == 1 else support
         rows += [(name, metric, *numbers) for name, *numbers in zip(names, values[0], low, high, supports, strict=True)]
     return pd.DataFrame(rows, columns=["name", "metric", "value", "low", "high", "support"])
+
+
+def compare(
+    y_true: npt.ArrayLike, pred_a: npt.ArrayLike, pred_b: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0
+) -> pd.Series:
+    """Ask whether two classifiers differ in accuracy on the same texts, or only by chance.
+
+    Parameters
+    ----------
+    y_true, pred_a, pred_b : (texts,) int
+        True ids, and those that the two predicted for the same texts.
+    resamples
+        Bootstrap resamples of the texts.
+    seed
+        Of the resamples.
+
+    Returns
+    -------
+    Series
+        `accuracy_a`, `accuracy_b`, `difference` (b minus a), `low` and `high` (its 95 % interval),
+        `only_a_right` and `only_b_right` (texts), and `p_value`: how often two equally good
+        classifiers would differ by as much or more.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare, the lengths differ, or ids are not integers.
+
+    Notes
+    -----
+    The interval is a paired percentile bootstrap: a resampled text takes both predictions along. The
+    p-value is McNemar's test in its exact form: of the texts that only one got right, each is as
+    likely to be the one's as the other's (McNemar 1947, doi 10.1007/BF02295996; recommended for
+    classifiers by Dietterich 1998, doi 10.1162/089976698300017197).
+    """
+    y_true, pred_a, pred_b = _ids(None, y_true=y_true, pred_a=pred_a, pred_b=pred_b)
+    right_a, right_b = pred_a == y_true, pred_b == y_true
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    texts = y_true.size
+    cells = np.array([only_a, only_b, texts - only_a - only_b])
+    drawn = np.random.default_rng(seed).multinomial(texts, cells / texts, size=resamples)
+    low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / texts, [2.5, 97.5])
+    return pd.Series(
+        {
+            "accuracy_a": right_a.mean(),
+            "accuracy_b": right_b.mean(),
+            "difference": (only_b - only_a) / texts,
+            "low": low,
+            "high": high,
+            "only_a_right": only_a,
+            "only_b_right": only_b,
+            "p_value": binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0,
+        }
+    )
+
+
+def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
+    """Run a training once per seed, and show how much its metrics move.
+
+    Parameters
+    ----------
+    train
+        Takes a seed, trains, and returns metrics by name.
+    seeds
+        Two or more different ones.
+
+    Returns
+    -------
+    DataFrame
+        A row per metric: `mean`, `std` (the sample standard deviation) and a column per seed.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two seeds, or a run returns other metrics than the first.
+    """
+    if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"A spread needs two or more different seeds, got {list(seeds)}.")
+    runs = {}
+    for seed in tqdm(seeds, desc="seeds", delay=2):
+        runs[f"seed {seed}"] = dict(train(seed))
+        if set(runs[f"seed {seed}"]) != set(runs[f"seed {seeds[0]}"]):
+            raise ValueError(
+                f"Seed {seed} gave the metrics {sorted(runs[f'seed {seed}'])}, seed {seeds[0]} gave "
+                f"{sorted(runs[f'seed {seeds[0]}'])}. A training has to return the same metrics each time."
+            )
+    found = pd.DataFrame(runs)
+    return pd.concat([found.mean(axis=1).rename("mean"), found.std(axis=1).rename("std"), found], axis=1)
+
+
+def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.integer]]:
+    """Return lists of ids as arrays, or say what is wrong with them: lengths, values that are no ids, unknown ids."""
+    arrays = {name: np.asarray(values) for name, values in given.items()}
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) > 1 or any(array.ndim != 1 or array.size == 0 for array in arrays.values()):
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"Expected equally long lists of ids with one or more in them, got the shapes {found}.")
+    for name, array in arrays.items():
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"{name} has values of type {array.dtype}, such as {array[0]!r}; expected integer ids.")
+        if classes is not None and (unknown := (array < 0) | (array >= classes)).any():
+            at = int(unknown.argmax())
+            raise UnknownLabelError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
+    return list(arrays.values())
 
 
 def _metrics(counts: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.floating]]:

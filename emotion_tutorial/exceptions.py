@@ -37,8 +37,16 @@ class NotATextError(TutorialError):
     """Something that should be a text is not a string."""
 
 
+class NotProbabilitiesError(TutorialError, ValueError):
+    """Numbers that should be probabilities are not."""
+
+
 class EmptySplitError(TutorialError):
     """A split has no rows."""
+
+
+class MissingSplitError(TutorialError):
+    """There is no split of that name."""
 
 
 class TooFewClassesError(TutorialError):

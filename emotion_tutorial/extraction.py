@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.encoders import has_bfloat16, keep_freed_memory
+from emotion_tutorial.encoders import has_bfloat16, keep_freed_memory, limit_kernel_caches
 from emotion_tutorial.exceptions import OtherArtifactError
 from emotion_tutorial.tokenization import Splits, context_size, warn_of_truncation
 
@@ -89,6 +89,7 @@ def extract_hidden_states(
     }
     named = splits if isinstance(splits, DatasetDict) else DatasetDict(data=splits)
     keep_freed_memory()
+    limit_kernel_caches()
     worker = encoder
     if plan["precision"] == "bfloat16":
         worker = copy.deepcopy(encoder)

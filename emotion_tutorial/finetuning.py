@@ -1,16 +1,21 @@
 """A Trainer, set up well."""
 
 import os
+import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict
 from filelock import FileLock
-from transformers import Trainer, TrainerState, TrainingArguments, set_seed
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.artifacts import artifact_folder
@@ -18,6 +23,7 @@ from emotion_tutorial.encoders import best_device, has_bfloat16, keep_freed_memo
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import TooFewClassesError
 from emotion_tutorial.profiles import Profile
+from emotion_tutorial.sampling import LengthGroupedBatches
 from emotion_tutorial.tokenization import tokenize
 
 
@@ -30,6 +36,7 @@ def build_trainer(
     epochs: float,
     batch_size: int,
     seed: int = 0,
+    class_weights: Literal["balanced"] | Sequence[float] | None = None,
     **training_arguments: Any,
 ) -> Trainer:
     """Set up fine-tuning: train, evaluate after each epoch, keep the best epoch's weights.
@@ -51,6 +58,10 @@ def build_trainer(
     seed
         Of the head, dropout and the order of batches. Two runs on one machine are alike to the
         last digit on a CPU, and to about a tenth of a point of accuracy on a GPU.
+    class_weights
+        By how much an error on a text of each label counts in the training loss, in id order.
+        `balanced`: inversely to how common the label is in `train`, 1 on average over the texts.
+        None: all texts count alike. The validation loss stays unweighted.
     **training_arguments
         Anything that `transformers.TrainingArguments` takes; it replaces what is set here.
 
@@ -63,6 +74,8 @@ def build_trainer(
     ------
     TooFewClassesError
         If the training texts have fewer than two labels.
+    ValueError
+        If there is not one positive weight for each label.
     """
     label_names = splits["train"].features["label"].names
     if len(found := set(splits["train"]["label"])) < 2:
@@ -95,6 +108,7 @@ def build_trainer(
         "dataloader_pin_memory": device.type == "cuda",
         "seed": seed,
     }
+    weights = _class_weights(class_weights, splits["train"], label_names)
     return _OrderedTrainer(
         model=model,
         args=TrainingArguments(**(arguments | training_arguments)),
@@ -102,6 +116,8 @@ def build_trainer(
         eval_dataset=splits["validation"].select(_by_length(splits["validation"])),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
+        compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
+        callbacks=[TrainingTime()],
     )
 
 
@@ -168,12 +184,89 @@ def _newest_checkpoint(folder: Path) -> tuple[Path | None, TrainerState | None]:
     return (newest.parent, states[newest]) if newest else (None, None)
 
 
+def training_seconds(trainer: Trainer) -> float:
+    """Return the seconds that a training took up to its last checkpoint, evaluations included, interruptions not.
+
+    Raises
+    ------
+    ValueError
+        If the trainer was not trained, or is not of `build_trainer`.
+    """
+    kept = cast(dict[str, Any], trainer.state.stateful_callbacks).get(TrainingTime.__name__)
+    if not kept or not kept["attributes"]["seconds"]:
+        raise ValueError("This trainer has no checkpoint of a training yet. Call train_or_resume(trainer) first.")
+    return float(kept["attributes"]["seconds"])
+
+
+class TrainingTime(TrainerCallback, ExportableState):
+    """Keep the seconds of a training in its checkpoints, so that they are known when it is not repeated."""
+
+    def __init__(self, seconds: float = 0):
+        self.seconds = seconds
+        self._since: float | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Start, or go on from what the checkpoint says."""
+        callbacks = cast(dict[str, Any], state.stateful_callbacks)
+        kept = callbacks.setdefault(type(self).__name__, {"args": {}, "attributes": {"seconds": 0}})
+        self.seconds, self._since = kept["attributes"]["seconds"], time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        if self._since is not None:
+            now = time.perf_counter()
+            self.seconds, self._since = self.seconds + now - self._since, now
+        return {"args": {}, "attributes": {"seconds": self.seconds}}
+
+
+def _class_weights(
+    given: Literal["balanced"] | Sequence[float] | None, train: Dataset, label_names: Sequence[str]
+) -> torch.Tensor | None:
+    if given is None:
+        return None
+    if given == "balanced":
+        counts = np.bincount(train["label"][:], minlength=len(label_names))
+        weights = torch.as_tensor(len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+    elif isinstance(given, str):
+        raise ValueError(f"Unknown class_weights {given!r}. Give 'balanced', or a weight for each label.")
+    else:
+        weights = torch.tensor(list(given), dtype=torch.float32)
+    if weights.shape != (len(label_names),) or not (weights.isfinite() & (weights > 0)).all():
+        raise ValueError(
+            f"class_weights are {weights.tolist()}; expected {len(label_names)} positive numbers, one for "
+            f"each of {', '.join(label_names)}."
+        )
+    return weights
+
+
+def _weighted_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None, *, weights: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross-entropy of a batch, weighted in training; see `Trainer(compute_loss_func=)`."""
+    logits = outputs["logits"].float()
+    weight = weights.to(logits.device) if torch.is_grad_enabled() else None
+    losses = cross_entropy(logits, labels, weight=weight, reduction="none")
+    return losses.sum() / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
+
+
 class _OrderedTrainer(Trainer):
-    """Evaluate in the order of the rows: grouping by length is for training only.
+    """Train in batches of like length, and evaluate in the order of the rows.
 
     With `group_by_length`, transformers 5.23 shuffles the rows that it predicts as well, and
     `predict` returns predictions that do not line up with the texts.
     """
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        dataset = cast(Dataset, train_dataset or self.train_dataset)
+        return LengthGroupedBatches(_lengths(dataset), self.args.train_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(eval_dataset)
@@ -188,4 +281,8 @@ class _OrderedTrainer(Trainer):
 
 
 def _by_length(dataset: Dataset) -> np.ndarray:
-    return np.argsort([len(ids) for ids in dataset["input_ids"]], kind="stable")
+    return np.argsort(_lengths(dataset), kind="stable")
+
+
+def _lengths(dataset: Dataset) -> list[int]:
+    return [len(ids) for ids in dataset["input_ids"]]

@@ -248,6 +248,33 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     return ax
 
 
+def plot_cost(scores: pd.DataFrame, *, title: str, ylabel: str, ax: Axes | None = None) -> Axes:
+    """Draw scores with their intervals against the seconds that they took, on a logarithmic axis.
+
+    Parameters
+    ----------
+    scores
+        Indexed by model name, columns `value`, `low`, `high` in [0, 1], as of `evaluate`, and `seconds`,
+        above 0.
+    """
+    _require_columns(scores, "value", "low", "high", "seconds")
+    if not (scores["seconds"] > 0).all():
+        raise ValueError(f"Seconds must be above 0 on a logarithmic axis, found {scores['seconds'].min()}.")
+    ax = _axes(ax, width=8)
+    for name, row in scores.sort_values("seconds")[["seconds", "value", "low", "high"]].iterrows():
+        x, y, low, high = row.astype(float)
+        ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", capsize=4, markersize=7)
+        label = f"{_wrap(str(name))}\n{y:.1%}"
+        ax.annotate(label, (x, y), xytext=(8, 0), textcoords="offset points", va="center", parse_math=False)
+    ax.set(title=title, xlabel="training time (seconds, logarithmic)", ylabel=ylabel, xscale="log")
+    seconds = scores["seconds"]
+    ax.set(xlim=(seconds.min() / 2, seconds.max() * 12))
+    ax.margins(y=0.1)
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    ax.grid()
+    return ax
+
+
 def plot_losses(losses: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how many texts have which loss, by whether the prediction agrees with the label.
 
@@ -305,7 +332,12 @@ def plot_gains(hits: npt.ArrayLike, *, title: str = "", ax: Axes | None = None) 
 
 
 def plot_calibration(
-    correct: npt.ArrayLike, confidence: npt.ArrayLike, *, bins: int = 10, ax: Axes | None = None
+    correct: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    *,
+    bins: int = 10,
+    label: str = "the model",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw how often predictions were right, by how sure the model was (a reliability diagram).
 
@@ -317,6 +349,8 @@ def plot_calibration(
         The predicted label's probability.
     bins
         Equal intervals of confidence; empty ones are not drawn.
+    label
+        Of this curve in the legend. Called again with the same `ax`, it adds another curve.
 
     Notes
     -----
@@ -330,10 +364,11 @@ def plot_calibration(
     members = np.minimum((confidence * bins).astype(int), bins - 1)
     filled = [b for b in range(bins) if (members == b).any()]
     ax = _axes(ax, width=4.8, height=4.4)
-    ax.plot([0, 100], [0, 100], color="0.5", linestyle="--", label="perfectly calibrated")
+    if not ax.lines:
+        ax.plot([0, 100], [0, 100], color="0.5", linestyle="--", label="perfectly calibrated")
     x = [confidence[members == b].mean() * 100 for b in filled]
     y = [correct[members == b].mean() * 100 for b in filled]
-    ax.plot(x, y, "o-", label="the model")
+    ax.plot(x, y, "o-", label=label)
     ax.set(title="How often it is right when it is so sure", xlim=(0, 102), ylim=(0, 102))
     ax.set(xlabel="confidence (%)", ylabel="accuracy (%)")
     ax.legend(loc="upper left")

@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import FeatureUnion
 
 from emotion_tutorial import fit_bag_of_words, fit_majority, fit_probe
 from emotion_tutorial.exceptions import TooFewClassesError
@@ -35,6 +36,26 @@ def test_bag_of_words_on_the_corpus_converges_and_beats_the_majority(corpus):
         warnings.simplefilter("error", ConvergenceWarning)
         model = fit_bag_of_words(corpus["train"]["text"], corpus["train"]["label"][:])
     assert model.score(corpus["test"]["text"][:], corpus["test"]["label"][:]) > 0.65
+
+
+def test_tuned_bag_of_words_chooses_by_cross_validation():
+    """The label is in an ending that no two texts share as a word: only runs of letters help."""
+    stems = [f"w{a}{b}" for a in "bcdfghjklm" for b in "aeiou"]
+    texts, y = [stem + ending for stem in stems for ending in ("ing", "ed")], [0, 1] * 50
+    tuned = fit_bag_of_words(texts, y, tune=True)
+    assert isinstance(tuned.best_params_["features"], FeatureUnion)
+    assert set(tuned.cv_results_["param_classifier__estimator__C"]) == {1, 3, 10}
+    assert tuned.predict(["xxxing", "zzzed"]).tolist() == [0, 1]
+    with pytest.raises(TooFewClassesError):
+        fit_bag_of_words(texts, [0] * 100, tune=True)
+
+
+def test_bag_of_words_of_many_labels_gives_probabilities():
+    model = fit_bag_of_words([f"only{i} word" for i in range(11)] * 3, list(range(11)) * 3)
+    probabilities = model.predict_proba(["only7", "something else"])
+    assert probabilities.shape == (2, 11)
+    assert probabilities[0].argmax() == 7
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
 def test_probe_does_not_mind_the_scale_of_a_feature():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from emotion_tutorial import audit, load_splits, to_frame
+from emotion_tutorial import load_splits, to_frame
 from emotion_tutorial.exceptions import (
     DataWarning,
     EmptySplitError,
@@ -15,7 +15,6 @@ from emotion_tutorial.exceptions import (
     MissingFileError,
     TooFewClassesError,
     TooFewRowsError,
-    TutorialError,
     UnknownLabelError,
     UnknownSourceError,
 )
@@ -189,32 +188,8 @@ def test_to_frame(corpus):
         to_frame(corpus["train"].remove_columns("text"))
 
 
-def test_audit_of_the_corpus_is_empty(corpus):
-    findings = audit(corpus)
-    assert findings.empty
-    assert list(findings.columns) == ["finding", "split", "row", "text", "detail"]
-
-
-@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.DataWarning")
-def test_audit_finds_each_kind(folder):
-    rows = [("Same  text", "a"), ("same text", "a"), ("same text", "b"), ("", "a"), ("long " * 400, "b")]
-    write_csv(folder / "train.csv", [*rows, *make_rows(20)])
-    write_csv(folder / "val.csv", [("SAME TEXT", "b")])
-    found = audit(load_splits(folder)).set_index("finding")
-    assert sorted(found.index) == ["conflicting label", "duplicate", "empty", "leak", "over-long"]
-    assert found.loc["duplicate", "row"] == 1
-    assert found.loc["conflicting label", "detail"] == "b; train row 0: a"
-    assert found.loc["leak", ["split", "row"]].tolist() == ["validation", 0]
-    assert found.loc["over-long", "detail"] == "400 words"
-
-
-def test_audit_refuses_data_without_labels():
-    with pytest.raises((TutorialError, ValueError, KeyError)):
-        audit(DatasetDict(train=Dataset.from_dict({"text": ["a"]})))
-
-
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real data are not in {REAL_DATA}")
-def test_audit_of_the_real_data():
+def test_real_data():
     with pytest.warns(DataWarning, match="no test split: cut 1600"):
         splits = load_splits(REAL_DATA)
     assert {split: len(dataset) for split, dataset in splits.items()} == {
@@ -222,15 +197,3 @@ def test_audit_of_the_real_data():
         "validation": 2000,
         "test": 1600,
     }
-    whole = DatasetDict()
-    for split in ("train", "val"):
-        with pytest.warns(DataWarning):
-            parts = load_splits(REAL_DATA / f"{split}.txt")
-        frames = pd.concat([to_frame(dataset) for dataset in parts.values()])
-        whole[split] = Dataset.from_pandas(
-            frames[["text", "label"]], features=parts["train"].features, preserve_index=False
-        )
-    counts = audit(whole).groupby(["finding", "split"]).size()
-    assert counts["conflicting label", "train"] == 30
-    assert counts["duplicate", "train"] == 1
-    assert counts["leak", "val"] == 5

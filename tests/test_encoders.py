@@ -146,3 +146,12 @@ def test_has_bfloat16_is_false_where_unknown():
 
 def test_freed_memory_is_kept_where_the_c_library_can():
     assert encoders.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_kernel_caches_are_limited_unless_the_environment_does(monkeypatch):
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    for name in names:
+        monkeypatch.setenv(name, "7")  # so that it is restored
+    monkeypatch.delenv(names[0])
+    encoders.limit_kernel_caches(32)
+    assert [os.environ[name] for name in names] == ["32", "7"]

@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from emotion_tutorial import (
     save_model,
     tokenize,
     train_or_resume,
+    training_seconds,
 )
 from emotion_tutorial.exceptions import TooFewClassesError
 
@@ -221,6 +223,7 @@ def test_model_predicts_the_same_before_and_after_saving(splits, tiny_checkpoint
 
 TRAIN = """
 import sys
+import time
 from pathlib import Path
 from transformers import Trainer
 import emotion_tutorial as et
@@ -242,3 +245,73 @@ def test_two_processes_at_once_train_once(splits, profile, tiny_checkpoint, tmp_
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted(int(trained) for trained, _ in steps) == [0, 20]  # 160 texts, batches of 16, 2 epochs
     assert {total for _, total in steps} == {"20"}
+
+
+def test_class_weights_are_in_the_training_loss_only(splits, tiny_checkpoint, tmp_path):
+    weights = [1.0, 5.0]
+    trainer = build(splits, tiny_checkpoint, tmp_path, class_weights=weights)
+    logits, labels = torch.tensor([[1.0, 0.0], [0.3, 0.1], [2.0, -1.0]], requires_grad=True), torch.tensor([0, 1, 1])
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss = trainer.compute_loss_func({"logits": logits}, labels, num_items_in_batch=3)
+    assert loss.item() == pytest.approx((expected * torch.tensor([1.0, 5.0, 5.0])).mean().item())
+    with torch.no_grad():
+        unweighted = trainer.compute_loss_func({"logits": logits}, labels, num_items_in_batch=3)
+    assert unweighted.item() == pytest.approx(expected.mean().item())
+
+
+def test_balanced_weights_make_each_label_count_alike(tiny_checkpoint, tmp_path, splits):
+    rare = splits["train"].filter(lambda row: row["label"] == 0).select(range(60))
+    unbalanced = concatenate_datasets([rare, splits["train"].filter(lambda row: row["label"] == 1).select(range(20))])
+    trainer = build(DatasetDict(splits, train=unbalanced), tiny_checkpoint, tmp_path, class_weights="balanced")
+    weights = trainer.compute_loss_func.keywords["weights"].tolist()
+    assert weights == pytest.approx([80 / (2 * 60), 80 / (2 * 20)])
+    assert 60 * weights[0] == pytest.approx(20 * weights[1])
+
+
+def test_class_weights_move_a_model_towards_the_rare_label(tiny_checkpoint, tmp_path, splits):
+    """The label is drawn at random, one in five is a dog: only the weights can make a model answer dog."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(160) < 0.2).astype(int).tolist()
+    noise = Dataset.from_dict({"text": ["word"] * 160, "label": labels}, features=splits["train"].features)
+    said = {}
+    for weights in (None, [1.0, 20.0]):
+        data = DatasetDict(train=noise, validation=noise)
+        trainer = build(data, tiny_checkpoint, tmp_path / str(weights is None), class_weights=weights)
+        train_or_resume(trainer)
+        said[weights is None] = predict_proba(["word"], trainer.model, trainer.processing_class)["dog"].item()
+    assert said[True] < 0.4 < 0.6 < said[False]
+
+
+@pytest.mark.parametrize("weights", ["even", [1.0], [1.0, 0.0], [1.0, float("nan")], [1.0, -2.0]])
+def test_wrong_class_weights_are_refused(weights, splits, tiny_checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="class_weights"):
+        build(splits, tiny_checkpoint, tmp_path, class_weights=weights)
+
+
+def test_seconds_of_a_training_are_kept(splits, tiny_checkpoint, tmp_path):
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    with pytest.raises(ValueError, match="no checkpoint of a training yet"):
+        training_seconds(trainer)
+    start = time.perf_counter()
+    train_or_resume(trainer)
+    taken = time.perf_counter() - start
+    assert 0 < training_seconds(trainer) <= taken
+    again = build(splits, tiny_checkpoint, tmp_path)
+    train_or_resume(again)
+    assert training_seconds(again) == training_seconds(trainer)
+
+
+def test_seconds_go_on_after_an_interruption(splits, tiny_checkpoint, tmp_path):
+    class Stop(TrainerCallback):
+        def on_epoch_begin(self, args, state, control, **kwargs):
+            if state.epoch and state.epoch >= 2:
+                raise KeyboardInterrupt
+
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    trainer.add_callback(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        train_or_resume(trainer)
+    first = training_seconds(trainer)
+    again = build(splits, tiny_checkpoint, tmp_path)
+    train_or_resume(again)
+    assert training_seconds(again) > first > 0

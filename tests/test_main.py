@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -40,6 +42,14 @@ def run(launcher: list[str], arguments: list[str]) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def wait_for(done: Callable[[], object], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not done():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
 def shards(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.arrow")}
 
@@ -59,17 +69,56 @@ def test_wrong_input_ends_with_one_line(data, tiny_checkpoint, tmp_path):
         main(["extract", "--pooling", "max", "--output", str(tmp_path)])
 
 
-def test_several_processes_extract_the_same_bytes(data, tiny_checkpoint, tmp_path, monkeypatch):
-    code = (
-        "import emotion_tutorial.extraction as e; e.SHARD_ROWS = 64; from emotion_tutorial.__main__ import main; main()"
-    )
-    script = tmp_path / "small_shards.py"
-    script.write_text(code.replace("; ", "\n"))
+def small_shards(folder: Path, pause: float = 0) -> Path:
+    """Write the command line with shards of 64 rows, and a pause before each is written."""
+    code = f"""
+        import time
+        import emotion_tutorial.extraction as extraction
+        from emotion_tutorial.__main__ import main
+
+        write = extraction._write
+        extraction.SHARD_ROWS = 64
+        extraction._write = lambda *shard: (time.sleep({pause}), write(*shard))
+        main()
+    """
+    script = folder / "small_shards.py"
+    script.write_text(textwrap.dedent(code))
+    return script
+
+
+def test_several_processes_extract_the_same_bytes(data, tiny_checkpoint, tmp_path):
+    script = small_shards(tmp_path)
     for launcher, output in (([sys.executable], "one"), (TORCHRUN, "two")):
         subprocess.run([*launcher, str(script), *extract(data, tiny_checkpoint, tmp_path / output)], check=True)
     one, two = shards(tmp_path / "one"), shards(tmp_path / "two")
     assert len(one) == 15 + 2 + 2
     assert one == two
+
+
+def test_killed_worker_fails_an_extraction_and_it_can_go_on(data, tiny_checkpoint, tmp_path):
+    script, arguments = small_shards(tmp_path, pause=0.3), extract(data, tiny_checkpoint, tmp_path / "killed")
+    process = subprocess.Popen(
+        [*TORCHRUN, str(script), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: len(shards(tmp_path / "killed")) >= 2, process)
+    os.kill(max(child.pid for child in psutil.Process(process.pid).children()), signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode != 0
+    assert "Signal 9 (SIGKILL)" in said
+    finished = shards(tmp_path / "killed")
+    assert 2 <= len(finished) < 15 + 2 + 2
+    subprocess.run([*TORCHRUN, str(script), *arguments], check=True)
+    subprocess.run([sys.executable, str(script), *extract(data, tiny_checkpoint, tmp_path / "whole")], check=True)
+    assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
+    assert finished.items() <= shards(tmp_path / "killed").items()
+
+
+def test_accelerate_launches_several_processes(data, tiny_checkpoint, tmp_path):
+    # Without --multi_gpu, accelerate starts one process on a CPU, whatever --num_processes says.
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    launcher += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    result = run(launcher, finetune(data, tiny_checkpoint, tmp_path / "run", epochs=1))
+    assert result["processes"] == 2
 
 
 def test_several_processes_train_as_well_as_one(data, tiny_checkpoint, tmp_path):
@@ -92,11 +141,7 @@ def test_killed_worker_fails_the_run_and_it_can_go_on(data, tiny_checkpoint, tmp
     process = subprocess.Popen(
         [*TORCHRUN, "-m", "emotion_tutorial", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("checkpoints/checkpoint-*/trainer_state.json")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: list((tmp_path / "run").glob("checkpoints/checkpoint-*/trainer_state.json")), process)
     os.kill(max(child.pid for child in psutil.Process(process.pid).children()), signal.SIGKILL)
     said = process.communicate(timeout=120)[1]
     assert process.returncode != 0

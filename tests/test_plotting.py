@@ -107,6 +107,25 @@ def test_calibration_of_a_sure_and_right_model_lies_on_the_diagonal():
     np.testing.assert_allclose(line.get_ydata(), [25, 75])
 
 
+def test_calibration_curves_share_one_diagonal():
+    ax = et.plot_calibration([True, False], [0.9, 0.8])
+    et.plot_calibration([True, False], [0.6, 0.7], label="after", ax=ax)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["perfectly calibrated", "the model", "after"]
+
+
+def test_cost_shows_each_model_at_its_seconds():
+    columns = {"value": [0.3, 0.9], "low": [0.25, 0.88], "high": [0.35, 0.92], "seconds": [0.01, 90.0]}
+    scores = pd.DataFrame(columns, index=["majority $class$", "fine-tuned"])
+    ax = et.plot_cost(scores, title="Cost", ylabel="accuracy")
+    assert ax.get_xscale() == "log"
+    said = {text.get_text(): text.xy for text in ax.texts}
+    assert said == {"majority $class$\n30.0%": (0.01, 0.3), "fine-tuned\n90.0%": (90.0, 0.9)}
+    ax.figure.canvas.draw()
+    with pytest.raises(ValueError, match="above 0"):
+        et.plot_cost(scores.assign(seconds=0), title="", ylabel="")
+
+
 @pytest.mark.parametrize(("correct", "confidence"), [([], []), ([True], [0.5, 0.6]), ([True], [1.5])])
 def test_calibration_refuses(correct, confidence):
     with pytest.raises(ValueError, match=r"equally long|\[0, 1\]"):
@@ -120,6 +139,7 @@ def test_calibration_refuses(correct, confidence):
         lambda: et.plot_text_lengths(pd.DataFrame({"text": ["a"]})),
         lambda: et.plot_hexbins(pd.DataFrame({"x": [1]}), [0], ["a"]),
         lambda: et.plot_scores(pd.DataFrame({"value": [1]}), title="", xlabel=""),
+        lambda: et.plot_cost(pd.DataFrame({"value": [1], "low": [1], "high": [1]}), title="", ylabel=""),
     ],
 )
 def test_missing_columns_are_named(call):
@@ -193,3 +213,107 @@ def test_gains_count_what_is_found():
     assert ax.get_ylabel() == "found (% of 2)"
     with pytest.raises(ValueError, match="None of the 3 texts"):
         et.plot_gains([False] * 3)
+
+
+def explanation_of(text: str, attributions=None) -> pd.DataFrame:
+    words = text.split()
+    if attributions is None:
+        attributions = np.random.default_rng(0).normal(size=len(words))
+    return pd.DataFrame({"word": words, "attribution": attributions, "label": "joy"})
+
+
+def boxes(ax: Axes) -> list:
+    """Return the ground of each word as it is drawn, in pixels."""
+    ax.figure.canvas.draw()
+    return [text.get_bbox_patch().get_window_extent() for text in ax.texts]
+
+
+def contrast(ground) -> float:
+    """Return the contrast of black on a colour, by WCAG 2.2."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in ground[:3]]
+    return (float(np.dot(parts, [0.2126, 0.7152, 0.0722])) + 0.05) / 0.05
+
+
+AWKWARD = [
+    "so happy",
+    "word " * 40,
+    "and some longer words " * 90,
+    f"a https://example.com/{'path/' * 200} b",
+    "costs $5 or $x^2$ \\frac{ 100% _a_",
+    "\U0001f600 漢字 Ünïcode ÅÊg مرحبا \u200b e\u0301",
+    "w",
+]
+
+
+def test_explanation_is_read_from_the_top():
+    ax = et.plot_explanation(explanation_of("so $happy$ and so sad", [0.1, 0.5, 0.0, 0.1, -0.3]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["so", "$happy$", "and", "so", "sad"]
+    assert [bar.get_width() for bar in ax.patches] == [0.1, 0.5, 0.0, 0.1, -0.3]
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+    assert ax.get_xlabel() == "part of the probability of 'joy'"
+    assert (ax.get_title(loc="left") or ax.get_title()) == "Words for (blue) and against (orange) 'joy'"
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] == colours[1] == colours[3] != colours[4]
+
+
+def test_explanation_of_a_long_text_shows_the_strongest_words_in_their_order():
+    attributions = [(-1) ** i * ((i * 7) % 40) / 100 for i in range(40)]
+    ax = et.plot_explanation(explanation_of(" ".join(f"w{i}" for i in range(40)), attributions))
+    strongest = sorted(range(40), key=lambda i: -abs(attributions[i]))[:25]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"w{i}" for i in sorted(strongest)]
+    assert "the 25 strongest of 40" in ax.get_title().replace("\n", " ")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("text", AWKWARD)
+@pytest.mark.parametrize("style", [True, False])
+def test_coloured_words_are_all_there_and_do_not_overlap(text, style):
+    with plt.rc_context():
+        if style:
+            et.use_style()
+        ax = et.plot_coloured_text(explanation_of(text))
+        grounds = boxes(ax)
+    assert "".join(word.get_text() for word in ax.texts) == "".join(text.split())
+    frame = ax.figure.bbox
+    for i, box in enumerate(grounds):
+        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 < box.y1 <= frame.y1
+        assert not any(box.overlaps(other) for other in grounds[i + 1 : i + 60])
+    title = ax.title.get_window_extent()
+    assert title.y0 >= max(box.y1 for box in grounds)
+    assert title.y1 <= frame.y1
+    et.plot_explanation(explanation_of(text)).figure.canvas.draw()
+
+
+def test_coloured_words_can_be_read():
+    ax = et.plot_coloured_text(explanation_of("a b c d e", [1.0, -1.0, 0.5, -0.2, 0.0]))
+    assert {text.get_color() for text in ax.texts} == {"black"}
+    contrasts = [contrast(text.get_bbox_patch().get_facecolor()) for text in ax.texts]
+    assert min(contrasts) >= 4.5
+    assert contrasts[0] < contrasts[2] < contrasts[4] == pytest.approx(21)
+    assert contrasts[1] < contrasts[3]
+    blue, orange = (ax.texts[i].get_bbox_patch().get_facecolor() for i in (0, 1))
+    assert blue[2] > blue[0]
+    assert orange[0] > orange[2]
+    assert not ax.axison
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_a_figure_grows_for_a_coloured_text(layout):
+    figure, axes = plt.subplots(2, 1, figsize=(5, 2), layout=layout)
+    assert et.plot_coloured_text(explanation_of("word " * 60), ax=axes[0]) is axes[0]
+    lowest = min(box.y0 for box in boxes(axes[0]))
+    assert lowest >= axes[0].get_window_extent().y0 - 2
+    assert figure.get_figheight() > 2
+
+
+def test_explanations_without_words_or_weight_are_drawn():
+    for draw in (et.plot_explanation, et.plot_coloured_text):
+        ax = draw(explanation_of(""))
+        assert "without words" in (ax.get_title(loc="left") or ax.get_title())
+        draw(explanation_of("a b", [0.0, 0.0])).figure.canvas.draw()
+        ax = plt.subplots()[1]
+        assert draw(explanation_of("a b"), ax=ax) is ax
+        with pytest.raises(MissingColumnError, match="'label'"):
+            draw(explanation_of("a b").drop(columns="label"))

@@ -1,0 +1,176 @@
+"""What is wrong or odd in the data: copies, contradictions, leaks, empty and over-long texts, rare classes."""
+
+import unicodedata
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from datasets import ClassLabel, Dataset, DatasetDict, Value
+
+from emotion_tutorial.exceptions import (
+    DataWarning,
+    EmptySplitError,
+    MissingColumnError,
+    MissingSplitError,
+    UnknownLabelError,
+)
+
+COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
+KEPT = "LMNS"
+"""Unicode categories that tell texts apart: letters, marks, digits; symbols too, as emoji are of them."""
+
+
+def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10) -> pd.DataFrame:
+    """List what is wrong or odd in the data, for a person to decide on.
+
+    Texts are the same if they are equal exactly, or after normalisation: Unicode NFKC, lower case,
+    and one space for all that is no letter, mark, digit or symbol. Emoji are symbols and count, but
+    `:)` does not. A text of punctuation only is compared as it is.
+
+    Every copy is compared with the first row that has the text, and gets one of the first four
+    findings: `leak` if that row is in an earlier split, even if its own split has the text twice.
+    A duplicate costs little, a leak makes scores too good; after `drop_leaks` an audit shows the
+    duplicate.
+
+    Parameters
+    ----------
+    splits
+        As `load_splits` returns them. Their order says which split is the earlier one.
+    max_words
+        Texts of more words are over-long. About 380 English words fill an encoder of 512 tokens.
+        Words are what stands between white space: in scripts without it this finds nothing.
+    min_class_rows
+        A label with fewer texts in a split is a rare class.
+
+    Returns
+    -------
+    DataFrame
+        A row per finding, in the order of the data, rare classes last. Columns `finding` (below),
+        `split`, `row`, `text`, `label` (a name), `other_split`, `other_row`, `other_label` (of the
+        first row that has the text), `detail`. What does not apply is `<NA>` or an empty string.
+
+        - `leak`: an earlier split has the text; `detail`: under the same label? exactly that text?
+        - `conflicting label`: the first row is in the same split, under another label
+        - `duplicate`, `near duplicate`: the first row is in the same split, under the same label;
+          the text is exactly that, or only after normalisation
+        - `empty`: white space at most; never one of the above
+        - `over-long`; `detail` has the number of words
+        - `rare class`; `label` is the class, `detail` has the number of texts
+
+    Raises
+    ------
+    MissingSplitError, MissingColumnError
+        If there is no split, or one lacks a `text` of strings or a `label` with names.
+    UnknownLabelError
+        If a label is missing or outside the names.
+    """
+    rows = _stack(splits)
+    empty = rows[rows["key"] == ""].assign(finding="empty")
+    words = pd.Series([len(text.split()) for text in rows["text"]], index=rows.index)
+    long = rows.assign(finding="over-long", detail=words.astype(str) + " words")[words > max_words]
+    parts = [_find_copies(rows), empty, long]
+    found = pd.concat(parts).sort_index(kind="stable")
+    found = pd.concat([found, _find_rare_classes(splits, rows, min_class_rows)], ignore_index=True)
+    return found[COLUMNS].astype({"row": "Int64", "other_row": "Int64"})
+
+
+def drop_leaks(splits: DatasetDict) -> DatasetDict:
+    """Remove the training rows whose text stands in another split; `audit` says which texts are the same.
+
+    Only `train` changes, so that scores stay comparable: leaks between other splits stay.
+
+    Parameters
+    ----------
+    splits
+        As `load_splits` returns them.
+
+    Returns
+    -------
+    DatasetDict
+        Without leaks, `splits` itself. Otherwise with a smaller `train`, and a `DataWarning` says
+        how many rows were left out, and how many of them because of each split.
+
+    Raises
+    ------
+    MissingSplitError, EmptySplitError
+        If there is no `train`, or nothing would be left of it.
+    MissingColumnError, UnknownLabelError
+        As `audit` does.
+    """
+    if "train" not in splits:
+        raise MissingSplitError(f"There is no split 'train', only {', '.join(map(repr, splits)) or 'nothing'}.")
+    rows = _stack(splits)
+    keys = {split: rows.loc[rows["split"] == split, "key"] for split in splits}
+    train = keys.pop("train")
+    hits = {split: train.isin(held_out) & (train != "") for split, held_out in keys.items()}
+    leaked = pd.DataFrame(hits, index=train.index).any(axis=1).to_numpy(dtype=bool)
+    if not leaked.any():
+        return splits
+    counts = ", ".join(f"{hit.sum()} in {split!r}" for split, hit in hits.items())
+    if leaked.all():
+        raise EmptySplitError(f"All {len(train)} training texts stand in another split too ({counts}): none is left.")
+    message = f"Left out {leaked.sum()} of {len(train)} training rows, whose text stands in another split: {counts}."
+    warnings.warn(message, DataWarning, stacklevel=2)
+    return DatasetDict({**splits, "train": splits["train"].select(np.flatnonzero(~leaked))})
+
+
+def _stack(splits: DatasetDict) -> pd.DataFrame:
+    if not splits:
+        raise MissingSplitError("There is no split to look at.")
+    rows = pd.concat([_read(split, dataset) for split, dataset in splits.items()], ignore_index=True)
+    none = pd.Series(pd.NA, index=rows.index, dtype="Int64")
+    return rows.assign(key=_text_keys(rows["text"]), other_split="", other_row=none, other_label="", detail="")
+
+
+def _read(split: str, dataset: Dataset) -> pd.DataFrame:
+    features = dataset.features
+    is_text = features.get("text") in (Value("string"), Value("large_string"))
+    if not is_text or not isinstance(features.get("label"), ClassLabel):
+        raise MissingColumnError(
+            f"Split {split!r} needs a column 'text' of strings, and a ClassLabel 'label'; it has {dict(features)}. "
+            "Rename or cast columns, or load the data with load_splits()."
+        )
+    frame = dataset.select_columns(["text", "label"]).to_pandas()
+    labels = frame["label"].map(dict(enumerate(features["label"].names)))
+    if (unknown := np.flatnonzero(labels.isna())).size:
+        raise UnknownLabelError(
+            f"Split {split!r}, row {unknown[0]}: the label is {frame['label'].iloc[unknown[0]]}; {unknown.size} such "
+            f"rows. Labels are 0 to {features['label'].num_classes - 1}. Leave these rows or the split out."
+        )
+    return pd.DataFrame({"split": split, "row": range(len(frame)), "text": frame["text"].fillna(""), "label": labels})
+
+
+def _text_keys(texts: Iterable[str]) -> list[str]:
+    # Lower case may take characters apart again, hence the second NFKC.
+    alike = [unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()) for text in texts]
+    kept = {ord(c): c if unicodedata.category(c)[0] in KEPT else " " for c in set("".join(alike))}
+    return [" ".join(words.translate(kept).split()) or text.strip() for words, text in zip(alike, texts, strict=True)]
+
+
+def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = rows[rows["key"] != ""]
+    codes = pd.factorize(rows["key"])[0]
+    first = np.unique(codes, return_index=True)[1][codes]
+    copy = first != np.arange(len(rows))
+    copies, others = rows[copy], rows.iloc[first[copy]]
+    same_split, same_label, same_text = (
+        copies[column].to_numpy() == others[column].to_numpy() for column in ("split", "label", "text")
+    )
+    kinds = ["leak", "conflicting label", "duplicate"]
+    labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalised")
+    return copies.assign(
+        finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
+        other_split=others["split"].to_numpy(),
+        other_row=others["row"].to_numpy(),
+        other_label=others["label"].to_numpy(),
+        detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],
+    )
+
+
+def _find_rare_classes(splits: DatasetDict, rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    counts = rows.groupby(["split", "label"]).size().to_dict()
+    classes = [(split, name) for split, dataset in splits.items() for name in dataset.features["label"].names]
+    rare = [(*key, f"{counts.get(key, 0)} texts") for key in classes if counts.get(key, 0) < minimum]
+    found = pd.DataFrame(rare, columns=["split", "label", "detail"])
+    return found.assign(finding="rare class", row=None, text="", other_split="", other_row=None, other_label="")

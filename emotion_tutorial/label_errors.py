@@ -1,0 +1,228 @@
+"""Texts whose label is probably wrong: asked of classifiers that were not trained on them."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from sklearn.model_selection import StratifiedKFold
+from tqdm.auto import tqdm
+
+from emotion_tutorial.baselines import fit_bag_of_words
+from emotion_tutorial.exceptions import NotATextError, TooFewClassesError, TooFewRowsError, UnknownLabelError
+from emotion_tutorial.finetuning import build_trainer, training_settings
+from emotion_tutorial.inference import predict_proba
+from emotion_tutorial.profiles import Profile, get_profile
+
+Method = Literal["bag_of_words", "fine_tuned", "combined"]
+Probabilities = npt.NDArray[np.floating]
+Judge = Callable[[Sequence[str], npt.NDArray[np.integer], Sequence[str]], Probabilities]
+"""Trained on texts and ids, it returns class probabilities of other texts."""
+FOLDS = {"bag_of_words": 5, "fine_tuned": 2}
+"""Folds unless told otherwise: few of the method that takes minutes."""
+
+
+def find_label_errors(
+    texts: Sequence[str],
+    labels: Sequence[int] | Sequence[str],
+    label_names: Sequence[str] | None = None,
+    *,
+    folds: int | None = None,
+    method: Method = "bag_of_words",
+    profile: Profile | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    **training_arguments: Any,
+) -> pd.DataFrame:
+    """Rank texts by how improbable their label is to a classifier that has not seen them.
+
+    The texts are dealt into folds, and each fold is judged by a classifier trained on the others. A
+    model that was trained on a wrong label has learned it, and finds it probable.
+
+    Parameters
+    ----------
+    texts, labels
+        As many labels as texts; ids, or names.
+    label_names
+        In id order. None: the labels that occur, sorted.
+    folds
+        None: 5 for `bag_of_words`, 2 for `fine_tuned`.
+    method
+        `bag_of_words`: `fit_bag_of_words`, in seconds. `fine_tuned`: a fine-tuned encoder per fold, as
+        long as a training for each. `combined`: the mean of the two, better than either.
+    profile
+        Checkpoint and hyperparameters of `fine_tuned`. None: `get_profile()`.
+    seed
+        Of the folds and the trainings.
+    folder
+        Where the probabilities of each finished fold are kept, named after all that shaped them: an
+        interrupted run goes on, a finished one is not repeated. None: nowhere.
+    **training_arguments
+        For `build_trainer`.
+
+    Returns
+    -------
+    DataFrame
+        The most suspicious first: `row`, `text`, `label` (the given one), `suggested_label` (the most
+        probable one) and `score`, 1 minus the given label's probability, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If there are not as many labels as texts, fewer than 2 folds, or an unknown method.
+    NotATextError
+        If something among the texts is no string.
+    UnknownLabelError
+        If a label is missing, or is neither an id nor a name of `label_names`.
+    TooFewClassesError
+        If all labels are the same.
+    TooFewRowsError
+        If a label has fewer texts than there are folds.
+
+    Notes
+    -----
+    The score is the self-confidence of confident learning, turned round: Northcutt, Jiang and Chuang
+    2021, Confident Learning, arXiv:1911.00068.
+    """
+    texts, ids, names = _checked(texts, labels, label_names)
+    profile = profile or get_profile()
+
+    def fine_tune(train: Sequence[str], y: npt.NDArray[np.integer], held_out: Sequence[str]) -> Probabilities:
+        return _fine_tuned_proba(train, y, held_out, names, profile, seed, training_arguments)
+
+    judges: dict[str, Judge] = {"bag_of_words": _bag_of_words_proba, "fine_tuned": fine_tune}
+    if method not in get_args(Method):
+        raise ValueError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
+    found = []
+    for name in [method] if method in judges else judges:
+        parts = _deal(ids, FOLDS[name] if folds is None else folds, seed)
+        shaped_by = [texts, ids.tolist(), names, len(parts), seed]
+        if name == "fine_tuned":
+            shaped_by += [repr(profile), sorted(training_arguments.items())]
+        found.append(_out_of_fold(texts, ids, len(names), parts, judges[name], _Kept(folder, name, shaped_by)))
+    probabilities = np.mean(found, axis=0)
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(len(texts)),
+            "text": texts,
+            "label": [names[i] for i in ids],
+            "suggested_label": [names[i] for i in probabilities.argmax(axis=1)],
+            "score": np.clip(1 - probabilities[np.arange(len(texts)), ids], 0, 1),
+        }
+    )
+    return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+class _Kept:
+    """The probabilities of finished folds, in files named after what shaped them."""
+
+    def __init__(self, folder: str | Path | None, name: str, shaped_by: list[Any]):
+        self.folder, self.name = folder, name
+        self.digest = hashlib.sha256(json.dumps(shaped_by, default=str).encode()).hexdigest()[:16]
+
+    def fold(self, fold: int, compute: Callable[[], Probabilities]) -> Probabilities:
+        """Return what is kept of a fold, or compute and keep it."""
+        if self.folder is None:
+            return compute()
+        path = Path(self.folder) / f"{self.name}-{self.digest}-{fold}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}.npy")
+            np.save(unfinished, compute(), allow_pickle=False)
+            unfinished.replace(path)  # there whole or not at all
+        return np.load(path, allow_pickle=False)
+
+
+def _deal(ids: npt.NDArray[np.integer], folds: int, seed: int) -> list[tuple[npt.NDArray[np.intp], ...]]:
+    """Return pairs of rows, to train on and to judge, with the shares of the labels alike."""
+    if folds < 2:
+        raise ValueError(f"Out-of-sample scores want two folds or more, got {folds}.")
+    present, counts = np.unique(ids, return_counts=True)
+    if counts.min() < folds:
+        raise TooFewRowsError(
+            f"Label id {present[counts.argmin()]} has {counts.min()} texts, and {folds} folds want {folds} or more of "
+            "each label. Take fewer folds, or leave the rare label out."
+        )
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(ids, ids))
+
+
+def _out_of_fold(
+    texts: list[str],
+    ids: npt.NDArray[np.integer],
+    classes: int,
+    parts: list[tuple[npt.NDArray[np.intp], ...]],
+    judge: Judge,
+    kept: _Kept,
+) -> Probabilities:
+    """Return class probabilities (texts, classes), each row of a classifier that was trained without it."""
+    present = np.unique(ids)
+    probabilities = np.zeros((len(texts), classes))
+    for fold, (train, held_out) in enumerate(tqdm(parts, desc=f"{kept.name}, folds", delay=2)):
+        compute = partial(judge, [texts[i] for i in train], ids[train], [texts[i] for i in held_out])
+        found = kept.fold(fold, compute)
+        # A bag of words knows the labels that occur, an encoder's head has one output for each name.
+        columns = present if found.shape[1] == len(present) else np.arange(classes)
+        probabilities[np.ix_(held_out, columns)] = found
+    return probabilities
+
+
+def _bag_of_words_proba(train: Sequence[str], y: npt.NDArray[np.integer], held_out: Sequence[str]) -> Probabilities:
+    return fit_bag_of_words(train, y).predict_proba(held_out)
+
+
+def _fine_tuned_proba(
+    train: Sequence[str],
+    y: npt.NDArray[np.integer],
+    held_out: Sequence[str],
+    names: list[str],
+    profile: Profile,
+    seed: int,
+    training_arguments: dict[str, Any],
+) -> Probabilities:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    known = Dataset.from_dict({"text": list(train), "label": y.tolist()}, features=features)
+    # Nothing is chosen by validation here: no epoch is evaluated or saved.
+    settings = training_settings(profile) | {"seed": seed, "eval_strategy": "no", "save_strategy": "no"}
+    settings |= {"load_best_model_at_end": False} | training_arguments
+    with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
+        splits = DatasetDict(train=known, validation=known.select(range(1)))
+        trainer: Any = build_trainer(splits, profile.checkpoint, output_dir=Path(folder), **settings)
+        trainer.train()
+    return predict_proba(held_out, trainer.model, trainer.processing_class).to_numpy()
+
+
+def _checked(
+    texts: Sequence[str], labels: Sequence[int] | Sequence[str], label_names: Sequence[str] | None
+) -> tuple[list[str], npt.NDArray[np.integer], list[str]]:
+    given: list[Any] = list(labels)
+    if len(texts) != len(given) or not given:
+        raise ValueError(f"Expected a label for each text, got {len(texts)} texts and {len(given)} labels.")
+    for row, (text, label) in enumerate(zip(texts, given, strict=True)):
+        if not isinstance(text, str):
+            raise NotATextError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+        if label is None or label != label:
+            raise UnknownLabelError(f"labels[{row}] is {label!r}. Give the text a label, or leave it out.")
+    if label_names is None:
+        values = sorted(set(given))
+        names, ids = [str(value) for value in values], {value: i for i, value in enumerate(values)}
+    else:
+        names = list(label_names)
+        ids = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
+    unknown = next((row for row, label in enumerate(given) if label not in ids), None)
+    if unknown is not None:
+        raise UnknownLabelError(
+            f"labels[{unknown}] is {given[unknown]!r}; known are {', '.join(names[:20])}, or their ids 0 to "
+            f"{len(names) - 1}."
+        )
+    known = np.array([ids[label] for label in given])
+    if len(np.unique(known)) < 2:
+        raise TooFewClassesError(f"All labels are {given[0]!r}: nothing to learn, and nothing to doubt.")
+    return list(texts), known, names
