@@ -67,7 +67,7 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**27))
 
 
-def limit_kernel_caches(kernels: int = 64) -> None:
+def limit_kernel_caches(kernels: int = 256) -> None:
     """Let PyTorch keep so many of the kernels that it makes on a CPU, one for each shape of batch.
 
     By default it keeps 1,024 of each kind, which in bfloat16 is most of a gigabyte when batches come in hundreds of

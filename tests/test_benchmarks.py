@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def data(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-def run(script: str, *arguments: str) -> dict:
+def run(script: str, *arguments: str) -> Any:
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -46,3 +47,19 @@ def test_scaling(data, tmp_path):
     assert result["texts"] == [1, 2, 3]
     assert len(result["seconds"]) == len(result["peak_mb"]) == 3
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+def test_speed_ups(data, tiny_checkpoint):
+    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "64", "--repeats", "1"]
+    frozen = "frozen embeddings and a third of the layers"
+    result = run("speed_ups.py", *options, "--epochs", "1", "--variants", "plain", frozen)
+    assert [row["variant"] for row in result] == ["plain", frozen]
+    assert result[0]["million weights"] > 10 * result[1]["million weights"]  # most of a tiny encoder is its embeddings
+    assert all(0 <= row["accuracy"] <= 1 for row in result)
+
+
+def test_label_errors():
+    result = run("label_errors.py", "--texts", "400", "--only", "bag_of_words")
+    assert result["flipped"] == 20
+    assert 0.06 < result["bag_of_words"] <= 1
+    assert result["seconds"]["bag_of_words"] < 60
