@@ -41,11 +41,11 @@ def test_bag_of_words_on_the_corpus_converges_and_beats_the_majority(corpus):
 def test_tuned_bag_of_words_chooses_by_cross_validation():
     """The label is in an ending that no two texts share as a word: only runs of letters help."""
     stems = [f"w{a}{b}" for a in "bcdfghjklm" for b in "aeiou"]
-    texts, y = [stem + ending for stem in stems for ending in ("ing", "ed")], [0, 1] * 50
+    texts, y = [f"it {stem}{ending}" for stem in stems for ending in ("ing", "ed")], [0, 1] * 50
     tuned = fit_bag_of_words(texts, y, tune=True)
     assert isinstance(tuned.best_params_["features"], FeatureUnion)
     assert set(tuned.cv_results_["param_classifier__estimator__C"]) == {1, 3, 10}
-    assert tuned.predict(["xxxing", "zzzed"]).tolist() == [0, 1]
+    assert tuned.predict(["it xxxing", "it zzzed"]).tolist() == [0, 1]
     with pytest.raises(TooFewClassesError):
         fit_bag_of_words(texts, [0] * 100, tune=True)
 
