@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict
 from filelock import FileLock
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_callback import ExportableState
@@ -231,8 +232,10 @@ def _class_weights(
     if given is None:
         return None
     if given == "balanced":
-        counts = np.bincount(train["label"][:], minlength=len(label_names))
-        weights = torch.as_tensor(len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+        labels = np.array(train["label"][:])
+        weights = torch.ones(len(label_names))  # of a label without texts it does not matter
+        present = np.unique(labels)
+        weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=labels)).float()
     elif isinstance(given, str):
         raise ValueError(f"Unknown class_weights {given!r}. Give 'balanced', or a weight for each label.")
     else:
@@ -265,7 +268,7 @@ class _OrderedTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        dataset = cast(Dataset, train_dataset or self.train_dataset)
+        dataset = cast(Dataset, self.train_dataset if train_dataset is None else train_dataset)
         return LengthGroupedBatches(_lengths(dataset), self.args.train_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> torch.utils.data.Sampler:

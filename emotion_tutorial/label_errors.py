@@ -45,7 +45,7 @@ def find_label_errors(
     """Rank texts by how improbable their label is to a classifier that has not seen them.
 
     The texts are dealt into folds, and each fold is judged by a classifier trained on the others. A
-    model that was trained on a wrong label has learned it, and finds it probable.
+    model that was trained on a wrong label may have learned it by heart, and then finds it probable.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def find_label_errors(
         None: 5 for `bag_of_words`, 2 for `fine_tuned`.
     method
         `bag_of_words`: `fit_bag_of_words`, in seconds. `fine_tuned`: a fine-tuned encoder per fold, as
-        long as a training for each. `combined`: the mean of the two, better than either.
+        long as a training for each. `combined`: the mean of the two, which found
+        more than either (benchmarks/label_errors.py).
     profile
         Checkpoint and hyperparameters of `fine_tuned`. None: `get_profile()`.
     seed
