@@ -371,7 +371,7 @@ def plot_calibration(
     ax.plot(x, y, "o-", label=label)
     ax.set(title="How often it is right when it is so sure", xlim=(0, 102), ylim=(0, 102))
     ax.set(xlabel="confidence (%)", ylabel="accuracy (%)")
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
     ax.grid()
     return ax
 
