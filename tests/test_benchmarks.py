@@ -63,3 +63,14 @@ def test_label_errors():
     assert result["flipped"] == 20
     assert 0.06 < result["bag_of_words"] <= 1
     assert result["seconds"]["bag_of_words"] < 60
+
+
+def test_hyperparameters(data, tiny_checkpoint):
+    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "60"]
+    trials = ["1 epoch", "mean, head x5, label smoothing 0.1"]
+    found = run("hyperparameters.py", *options, "--trials", *trials)
+    assert [row["trial"] for row in found] == trials
+    assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found)
+
+    [final] = run("hyperparameters.py", *options, "--repeats", "2", "--final", "1 epoch")
+    assert final["spread"] >= 0
