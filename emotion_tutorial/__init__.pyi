@@ -39,6 +39,9 @@ from .label_errors import find_label_errors as find_label_errors
 from .explanation import explain as explain
 from .sharing import push_model as push_model
 from .sharing import save_model as save_model
+from .onnx_classifier import OnnxClassifier as OnnxClassifier
+from .exporting import export_onnx as export_onnx
+from .serving import create_app as create_app
 from .plotting import plot_calibration as plot_calibration
 from .plotting import plot_class_distribution as plot_class_distribution
 from .plotting import plot_class_probabilities as plot_class_probabilities

@@ -1,6 +1,6 @@
-"""Fine-tune a classifier, or extract hidden states, from the command line.
+"""Fine-tune a classifier, extract hidden states, export a model, or serve it, from the command line.
 
-Both run unchanged on one machine, or on several under ``torchrun`` or ``accelerate launch``.
+``finetune`` and ``extract`` run unchanged on one machine, or on several under ``torchrun`` or ``accelerate launch``.
 """
 
 import argparse
@@ -11,57 +11,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from emotion_tutorial import (
-    build_trainer,
-    evaluate,
-    extract_hidden_states,
-    get_profile,
-    load_encoder,
-    load_splits,
-    load_tokenizer,
-    save_model,
-    tokenize,
-    train_or_resume,
-)
+import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
 from emotion_tutorial.exceptions import TutorialError
-from emotion_tutorial.finetuning import training_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments, and do what they say; errors of the input end it with one line."""
     options = _parser().parse_args(arguments)
-    if torch.accelerator.is_available():  # one device per process of this machine
-        torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         result = options.command(options)
     except TutorialError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
-    if os.environ.get("RANK", "0") == "0":
+    if result is not None and os.environ.get("RANK", "0") == "0":
         print(json.dumps(result))
 
 
 def finetune(options: argparse.Namespace) -> dict[str, object]:
     """Train, or go on with a training; save the best epoch's model; evaluate it on test."""
+    from emotion_tutorial.finetuning import training_settings
+
+    _take_a_device()
     given = {name: getattr(options, name) for name in ("data", "checkpoint", "learning_rate", "epochs", "batch_size")}
-    profile = get_profile(
+    profile = et.get_profile(
         options.profile, seed=options.seed, **{name: value for name, value in given.items() if value is not None}
     )
-    splits = load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
+    splits = et.load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
     settings = training_settings(profile)
     start = time.perf_counter()
     device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
-    trainer: Any = build_trainer(
+    trainer: Any = et.build_trainer(
         splits, profile.checkpoint, output_dir=options.output / "checkpoints", **settings, **device
     )
-    train_or_resume(trainer)
+    et.train_or_resume(trainer)
     seconds = time.perf_counter() - start
-    tested = trainer.predict(tokenize(splits, trainer.processing_class)["test"])
+    tested = trainer.predict(et.tokenize(splits, trainer.processing_class)["test"])
     label_names = splits["test"].features["label"].names
-    metrics = evaluate(tested.label_ids, tested.predictions.argmax(axis=1), label_names)
+    metrics = et.evaluate(tested.label_ids, tested.predictions.argmax(axis=1), label_names)
     if trainer.is_world_process_zero():
-        save_model(
+        et.save_model(
             trainer.model,
             trainer.processing_class,
             options.output / "model",
@@ -83,23 +70,51 @@ def finetune(options: argparse.Namespace) -> dict[str, object]:
 
 def extract(options: argparse.Namespace) -> dict[str, object]:
     """Write the hidden states of all splits into a folder, or what of them is missing there."""
-    profile = get_profile(
+    _take_a_device()
+    profile = et.get_profile(
         options.profile,
         **{name: value for name in ("data", "checkpoint") if (value := getattr(options, name)) is not None},
     )
-    splits = load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
-    encoder = load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
+    splits = et.load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
+    encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     start = time.perf_counter()
-    extract_hidden_states(
+    et.extract_hidden_states(
         splits,
         encoder,
-        load_tokenizer(profile.checkpoint),
+        et.load_tokenizer(profile.checkpoint),
         pooling=options.pooling,
         precision=options.precision,
         folder=options.output,
     )
     texts = sum(dataset.num_rows for dataset in splits.values())
     return {"folder": str(options.output), "texts": texts, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def export(options: argparse.Namespace) -> dict[str, object]:
+    """Export a saved model to ONNX, quantized to int8 unless told otherwise."""
+    from emotion_tutorial.encoders import load_saved_classifier
+
+    model = load_saved_classifier(options.folder)
+    output = options.output or options.folder / "onnx"
+    et.export_onnx(model, et.load_tokenizer(options.folder), output, quantize=not options.float32)
+    return {"folder": str(output), **et.OnnxClassifier(output).about["check"]}
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Classify texts over HTTP, and on a page for the browser."""
+    local = options.host in ("127.0.0.1", "localhost", "::1")
+    app = et.create_app(options.folder, **({} if local else {"allowed_hosts": ["*"]}))
+    import uvicorn  # create_app says what to install if it is missing
+
+    uvicorn.run(app, host=options.host, port=options.port, access_log=False)
+
+
+def _take_a_device() -> None:
+    """Take the accelerator of this process: under torchrun there is one for each."""
+    import torch
+
+    if torch.accelerator.is_available():
+        torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +137,16 @@ def _parser() -> argparse.ArgumentParser:
     tuning.add_argument("--seed", type=int, default=0)
     extraction.add_argument("--pooling", choices=["cls", "mean"], default="cls")
     extraction.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    exporting = commands.add_parser("export", help=(export.__doc__ or "").splitlines()[0])
+    exporting.set_defaults(command=export)
+    exporting.add_argument("folder", type=Path, help="a saved model, as of finetune or save_model")
+    exporting.add_argument("--output", type=Path, help="folder of the export; FOLDER/onnx unless given")
+    exporting.add_argument("--float32", action="store_true", help="do not quantize")
+    serving = commands.add_parser("serve", help=(serve.__doc__ or "").splitlines()[0])
+    serving.set_defaults(command=serve)
+    serving.add_argument("folder", type=Path, help="an export, or a saved model with an export named onnx in it")
+    serving.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; there is no password")
+    serving.add_argument("--port", type=int, default=8000, help="0: any that is free")
     return parser
 
 

@@ -212,6 +212,18 @@ def load_classifier(
     return model.to(device or best_device())
 
 
+def load_saved_classifier(folder: str | Path) -> PreTrainedModel:
+    """Return a fine-tuned classifier from a folder, with the labels that it was saved with; on the CPU, in float32."""
+    model: PreTrainedModel = _from_pretrained(
+        AutoModelForSequenceClassification,
+        folder,
+        locate_checkpoint(Path(folder)),
+        dtype=torch.float32,
+        use_safetensors=True,
+    )
+    return model.eval()
+
+
 def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:
     """Load from a folder: nothing is fetched here, and no code that lies beside the weights is run."""
     try:

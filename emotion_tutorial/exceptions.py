@@ -61,6 +61,10 @@ class CheckpointError(TutorialError):
     """A checkpoint cannot be found or is damaged."""
 
 
+class ExportDiffersError(TutorialError):
+    """An exported model does not compute what the model that it was made from computes."""
+
+
 class HubUnavailableError(TutorialError):
     """The Hub does not answer."""
 

@@ -1,7 +1,6 @@
 """Save a model with a card that says what was measured, and push it to the Hub."""
 
 import importlib.metadata
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from emotion_tutorial.artifacts import whole_folder
 from emotion_tutorial.encoders import EMBEDDED_CHECKPOINT
 from emotion_tutorial.exceptions import (
     CheckpointError,
@@ -55,18 +55,11 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         If the folder holds something that is no saved model: it is left as it is.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / "config.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise CheckpointError(f"{folder} is there and is no saved model. Choose another folder, or empty this one.")
     text = model_card(model, tokenizer, **({"name": folder.resolve().name} | card))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
-        made = Path(beside) / "new"
+    with whole_folder(folder, "config.json") as made:
         model.save_pretrained(made)
         tokenizer.save_pretrained(made)
         text.save(made / "README.md")
-        if folder.exists():
-            folder.rename(Path(beside) / "old")
-        made.rename(folder)
     return folder
 
 

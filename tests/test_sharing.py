@@ -68,9 +68,9 @@ def test_failed_save_leaves_what_was_there(model, tokenizer, tmp_path, monkeypat
 def test_folder_of_something_else_is_not_overwritten(model, tokenizer, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
-    with pytest.raises(CheckpointError, match="no saved model"):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
         save_model(model, tokenizer, tmp_path / "thesis")
-    with pytest.raises(CheckpointError, match="no saved model"):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
         save_model(model, tokenizer, tmp_path / "thesis" / "chapter1.txt")
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
 
