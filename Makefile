@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Made anew when what is to be installed changes; otherwise nothing is installed.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[embedded,notebooks,test]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[embedded,keras,notebooks,onnx,openvino,serve,test]"
 	touch $(READY)
 
 notebooks: $(READY)  ## execute all notebooks on the profile, HTML pages under build/

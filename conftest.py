@@ -17,6 +17,7 @@ _HUB.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 _HUB.bind(("127.0.0.1", 0))
 os.environ["HF_ENDPOINT"] = "http://{}:{}".format(*_HUB.getsockname())
 os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["KERAS_HOME"] = os.path.join(_SCRATCH, "keras")
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
 for name in ("PROFILE", "DATA", "CHECKPOINT"):

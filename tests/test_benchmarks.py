@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from emotion_tutorial import export_onnx, load_classifier
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -63,6 +65,16 @@ def test_label_errors():
     assert result["flipped"] == 20
     assert 0.06 < result["bag_of_words"] <= 1
     assert result["seconds"]["bag_of_words"] < 60
+
+
+def test_service(tiny_checkpoint, tokenizer, tmp_path):
+    model = load_classifier(tiny_checkpoint, ["calm", "cross"], "cpu")
+    folder = export_onnx(model, tokenizer, tmp_path / "export", quantize=False)
+    result = run("service.py", "--folder", str(folder), "--seconds", "1", "--requests", "200", "--clients", "8")
+    assert result["steady_requests"] == 20
+    assert result["crowd_requests"] == 200
+    assert 0 < result["steady_p50_ms"] <= result["steady_p99_ms"]
+    assert result["requests_per_second"] > 1
 
 
 def test_hyperparameters(data, tiny_checkpoint):

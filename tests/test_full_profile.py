@@ -49,8 +49,8 @@ def test_all_notebooks_run_on_the_full_profile(hub: LoopbackHub, corpus, tiny_di
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("artifacts/fine-tuned-*/*/model.safetensors")}
     assert len({path.parents[1] for path in trained}) == 1
 
-    rest = start(tmp_path, "01", "02", "03", "04")
-    said.append(rest.communicate(timeout=300)[0])
+    rest = start(tmp_path, "01", "02", "03", "04", "07", "08")
+    said.append(rest.communicate(timeout=600)[0])
     assert rest.returncode == 0, said[-1]
     again = {path: path.stat().st_mtime_ns for path in tmp_path.glob("artifacts/fine-tuned-*/*/model.safetensors")}
     assert again == trained  # 4 took the model that was there

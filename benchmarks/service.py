@@ -1,0 +1,121 @@
+"""Measure how many requests the service answers, how fast, and whether its memory grows.
+
+Starts `python -m emotion_tutorial serve` and sends it requests of one text each: twenty a second; then from 50 clients
+at once, each with its next request as soon as it has an answer; then so many that memory that leaks would show. The
+clients share the machine with the service.
+
+    python benchmarks/service.py                   # the model of the profile, trained if need be
+    python benchmarks/service.py --folder FOLDER   # an export
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import psutil
+from tqdm import tqdm
+
+import emotion_tutorial as et
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="an export; else one is made of the profile's model")
+    parser.add_argument("--seconds", type=float, default=15, help="of requests at 20 a second")
+    parser.add_argument("--rate", type=float, default=20, help="requests a second")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=10_000, help="from all clients together")
+    options = parser.parse_args()
+    profile = et.get_profile()
+    splits = et.load_splits(profile.data)
+    texts = splits["test"]["text"][:]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder
+        if folder is None:
+            trainer: Any = et.load_or_train(splits, profile)
+            folder = et.export_onnx(trainer.model, trainer.processing_class, Path(scratch) / "onnx")
+        with serving(folder, Path(scratch) / "log.txt") as (address, pid):
+            steady = asyncio.run(at_a_rate(address, texts, options.rate, int(options.rate * options.seconds)))
+            asyncio.run(at_once(address, texts, options.clients, max(1, options.requests // 10)))  # warm up
+            before = psutil.Process(pid).memory_info().rss
+            start = time.perf_counter()
+            crowd = asyncio.run(at_once(address, texts, options.clients, options.requests))
+            seconds = time.perf_counter() - start
+            grown = psutil.Process(pid).memory_info().rss - before
+    result: dict[str, float] = {"steady_requests": len(steady)}
+    for name, waits in (("steady", steady), ("crowd", crowd)):
+        result |= {f"{name}_p{p}_ms": round(float(np.percentile(waits, p)), 1) for p in (50, 99)}
+    result |= {"crowd_requests": len(crowd), "requests_per_second": round(len(crowd) / seconds)}
+    result |= {"memory_mb": round((before + grown) / 1e6), "grown_mb": round(grown / 1e6, 1)}
+    print(f"{options.rate:g} requests a second: median {result['steady_p50_ms']} ms, 99 % {result['steady_p99_ms']} ms")
+    print(
+        f"{options.clients} clients at once: {result['requests_per_second']} requests a second, median "
+        f"{result['crowd_p50_ms']} ms, 99 % {result['crowd_p99_ms']} ms; all {len(crowd)} answered"
+    )
+    print(f"memory: {result['memory_mb']} MB, grown by {result['grown_mb']} MB over {len(crowd)} requests")
+    print(json.dumps(result))
+
+
+@contextlib.contextmanager
+def serving(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """Start the service on a free port; give its address and process id."""
+    command = [sys.executable, "-m", "emotion_tutorial", "serve", str(folder), "--port", "0"]
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
+        while not (found := re.search(r"running on (http://\S+)", log.read_text())):
+            if process.poll() is not None:
+                raise SystemExit(log.read_text())
+            time.sleep(0.05)
+        try:
+            yield found[1], process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+async def ask(client: aiohttp.ClientSession, text: str) -> float:
+    """Classify a text; return the milliseconds that it took. An answer that is none ends the benchmark."""
+    start = time.perf_counter()
+    async with client.post("/predict", json={"texts": text}, raise_for_status=True) as answer:
+        await answer.read()
+    return 1000 * (time.perf_counter() - start)
+
+
+async def at_a_rate(address: str, texts: Sequence[str], rate: float, requests: int) -> list[float]:
+    """Send each request on time, whether or not those before it were answered."""
+
+    async def later(i: int) -> float:
+        await asyncio.sleep(i / rate)
+        return await ask(client, texts[i % len(texts)])
+
+    async with aiohttp.ClientSession(address) as client:
+        return await asyncio.gather(*map(later, range(requests)))
+
+
+async def at_once(address: str, texts: Sequence[str], clients: int, requests: int) -> list[float]:
+    """Send from so many clients at once, each its next request when it has an answer."""
+    waits: list[float] = []
+    left = iter(tqdm(range(requests), unit="request"))
+
+    async def one(client: aiohttp.ClientSession) -> None:
+        for i in left:
+            waits.append(await ask(client, texts[i % len(texts)]))
+
+    async with aiohttp.ClientSession(address) as client:  # no more than 100 connections
+        await asyncio.gather(*(one(client) for _ in range(clients)))
+    return waits
+
+
+if __name__ == "__main__":
+    main()
