@@ -1,5 +1,10 @@
 """Hidden states as a feature matrix, and its projection to two dimensions."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -51,7 +56,8 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     McInnes, Healy and Melville 2018, UMAP, arXiv:1802.03426.
     """
     try:
-        from umap import UMAP
+        with _without_tensorflow():
+            from umap import UMAP
     except ImportError as error:
         raise MissingExtraError('UMAP is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
     from sklearn.preprocessing import MinMaxScaler
@@ -59,3 +65,16 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     scaled = MinMaxScaler().fit_transform(X)
     projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(scaled)
     return pd.DataFrame(projection, columns=["X", "Y"])
+
+
+@contextmanager
+def _without_tensorflow() -> Iterator[None]:
+    """Keep UMAP from loading TensorFlow where it is installed: seconds, and pages of log, for a part not used here."""
+    modules = cast(dict[str, Any], sys.modules)
+    loaded = "tensorflow" in modules
+    modules.setdefault("tensorflow", None)  # importing it raises ImportError, for which UMAP is prepared
+    try:
+        yield
+    finally:
+        if not loaded:
+            del modules["tensorflow"]

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,3 +40,15 @@ def test_projection_names_the_extra_when_umap_is_absent(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(MissingExtraError, match=r"emotion-tutorial\[notebooks\]"):
         project_2d(np.zeros((3, 2)))
+
+
+def test_projection_does_not_load_tensorflow():
+    """Even where it is installed, and without keeping others from loading it."""
+    code = (
+        "import sys, numpy as np; from emotion_tutorial import project_2d;"
+        "project_2d(np.random.default_rng(0).random((40, 5)));"
+        "print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip() == "False"
+    assert "oneDNN" not in done.stderr
