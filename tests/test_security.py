@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from transformers import AutoModelForSequenceClassification
 
 from emotion_tutorial import load_classifier, load_encoder, load_tokenizer
 from emotion_tutorial.encoders import load_saved_classifier
@@ -49,8 +50,12 @@ def test_code_beside_a_model_is_not_run(tiny_checkpoint, tmp_path):
     load_saved_classifier(folder)
     load_tokenizer(folder)
     assert not marker.exists()
-    # The trap works: whoever trusts it runs it.
-    AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+    # The trap works: whoever trusts it runs it. In a process of its own, because transformers then marks
+    # the class that the code names, here a built-in one, as one whose code is to be saved with every model.
+    trusting = (
+        "from transformers import AutoModel; import sys; AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)"
+    )
+    subprocess.run([sys.executable, "-c", trusting, str(folder)], check=True, capture_output=True)
     assert marker.exists()
 
 

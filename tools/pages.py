@@ -104,14 +104,15 @@ def write_html(folder: Path, paths: list[Path]) -> None:
 
 
 def write_docs(paths: list[Path]) -> None:
-    """Write a Markdown page per notebook with its figures, and a contents page."""
-    (DOCS / "figures").mkdir(parents=True, exist_ok=True)
-    for old in [*DOCS.glob("[0-9]*.md"), *(DOCS / "figures").glob("*.png")]:
-        old.unlink()
+    """Write a Markdown page per notebook with its figures, and a contents page.
+
+    The pages that were there are replaced only once all are made.
+    """
     with tempfile.TemporaryDirectory() as artifacts:
         # Trained anew, so that the pages show a training and not what is left of an earlier one.
         os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = artifacts
         executed = [(path, *execute(path)) for path in paths]
+    pages: dict[Path, str | bytes] = {}
     titles = [(path.stem, title_of(notebook), seconds) for path, notebook, seconds in executed]
     for i, (path, notebook, _) in enumerate(executed):
         for cell in notebook.cells:
@@ -122,7 +123,7 @@ def write_docs(paths: list[Path]) -> None:
         )
         for name, data in resources["outputs"].items():
             target = DOCS / "figures" / f"{path.stem[:2]}_{Path(name).stem.removeprefix(path.stem + '_')}.png"
-            target.write_bytes(shrink(data))
+            pages[target] = shrink(data)
             body = body.replace(f"]({name})", f"](figures/{target.name})")
         for text in figure_texts(notebook):
             body = body.replace("![png](", f"![{text}](", 1)
@@ -131,15 +132,19 @@ def write_docs(paths: list[Path]) -> None:
             f"[{title}]({stem}.md)" for stem, title, _ in (titles[i - 1 : i] if i else []) + titles[i + 1 : i + 2]
         )
         head = f"<!-- made from {path.name}, sources {source_digest(path)}, by `make docs` -->\n[Contents](README.md)"
-        (DOCS / f"{path.stem}.md").write_text(
-            f"{head} | {around}\n\n{tidy(body)}\n\n---\n[Contents](README.md) | {around}\n", encoding="utf-8"
+        pages[DOCS / f"{path.stem}.md"] = (
+            f"{head} | {around}\n\n{tidy(body)}\n\n---\n[Contents](README.md) | {around}\n"
         )
     lines = [f"| [{title}]({stem}.md) | {seconds:.0f} |" for stem, title, seconds in titles]
-    (DOCS / "README.md").write_text(
+    pages[DOCS / "README.md"] = (
         "# The executed notebooks\n\nTo read without running anything: made by `make docs` on the quick profile.\n\n"
-        "| page | seconds to run, 2 CPU cores |\n|---|---|\n" + "\n".join(lines) + "\n",
-        encoding="utf-8",
+        "| page | seconds to run, 2 CPU cores |\n|---|---|\n" + "\n".join(lines) + "\n"
     )
+    (DOCS / "figures").mkdir(parents=True, exist_ok=True)
+    for old in {*DOCS.glob("[0-9]*.md"), *(DOCS / "figures").glob("*.png")} - pages.keys():
+        old.unlink()
+    for target, page in pages.items():
+        target.write_bytes(page if isinstance(page, bytes) else page.encode())
 
 
 def plain_outputs(cell: NotebookNode) -> None:
