@@ -1,33 +1,64 @@
 """A source in, a `DatasetDict` with text and label out; frames."""
 
+import itertools
+import os
 import re
-import warnings
-from collections.abc import Sequence
+import tempfile
+import uuid
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, DatasetDict
+from datasets.utils.stratify import stratified_shuffle_split_generate_indices
+from tqdm.auto import tqdm
 
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 from emotion_tutorial.exceptions import (
-    DataWarning,
     EmptySplitError,
+    LabelNamesError,
     MalformedFileError,
-    MissingColumnError,
     MissingFileError,
+    SeveralLabelsError,
     TooFewClassesError,
     TooFewRowsError,
+    TooManyClassesError,
     UnknownLabelError,
     UnknownSourceError,
 )
-from emotion_tutorial.files import READERS, read_file
+from emotion_tutorial.files import (
+    BATCH_ROWS,
+    READERS,
+    Row,
+    batch_rows,
+    checked_rows,
+    in_batches,
+    place_unit,
+    read_rows,
+    require_columns,
+    shorten,
+    warn,
+)
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a folder or a Hub dataset may hold them."""
 HELD_OUT_SHARE = 0.1
 """Of the training rows, how many are cut for a split that is missing."""
+MAX_CLASSES = 1_000
+"""Of more distinct labels than this, each has to have ten rows on average."""
+MAX_NAMES = 100_000
+"""Of more distinct labels than this, reading stops: they are in memory."""
+ONE_LABEL = "Choose one per text, or train one classifier for each label."
+TEXTS_SCHEMA = pa.schema({"text": pa.string()})
 
 
 def load_splits(
@@ -37,8 +68,12 @@ def load_splits(
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     seed: int = 0,
+    encoding: str = "utf-8",
 ) -> DatasetDict:
     """Load labelled texts.
+
+    Texts are on disk, in a temporary folder that lasts as long as the process, and mapped into
+    memory: a million rows need little more memory than a thousand.
 
     Parameters
     ----------
@@ -47,12 +82,14 @@ def load_splits(
         (`owner/name`), a file, or a folder with `train`, `validation` (or `val`, `valid`, `dev`)
         and `test` files. For formats see `emotion_tutorial.files.read_file`.
     text_column, label_column
-        Names of the columns to use. Labels are names or integers.
+        Names of the columns to use. Labels are names or integers: 3, 3.0 and "3" are one label.
     label_names
         Names in id order. Labels in the data are these names, or ids into them. None: the labels
         found in the training rows, sorted; of integer labels, the integers as names.
     seed
         Of the rows that are cut from the training rows if validation or test is missing.
+    encoding
+        Of text files.
 
     Returns
     -------
@@ -64,47 +101,52 @@ def load_splits(
 
     Raises
     ------
-    UnknownSourceError, MissingFileError, MissingColumnError, MalformedFileError, NotUtf8Error
-        If the source cannot be read.
-    UnknownLabelError, EmptySplitError, TooFewClassesError, TooFewRowsError
+    UnknownSourceError, HubUnavailableError
+        If there is no such source, or the Hub does not answer.
+    TutorialError
+        One of those of `read_file`, if a file cannot be read.
+    UnknownLabelError, SeveralLabelsError, TooManyClassesError, LabelNamesError
+        If the labels, or the names for them, are not of a fixed set with one label a text.
+    EmptySplitError, TooFewClassesError, TooFewRowsError
         If what was read cannot train a classifier.
-    HubUnavailableError
-        If the Hub does not answer.
     """
+    names = None if label_names is None else _check_names(label_names)
     if source == "embedded":
-        frames = _read_paths({split: CORPUS_FOLDER / f"{split}.parquet" for split in SPLITS})
-        label_names = label_names or EMOTIONS
-    elif (path := Path(source)).exists():
+        sources = {split: _file_source(CORPUS_FOLDER / f"{split}.parquet") for split in SPLITS}
+        names = names or list(EMOTIONS)
+    elif os.path.exists(source):  # noqa: PTH110 - Path.exists fails for names that no file may have
+        path = Path(source)
         paths = _find_files(path) if path.is_dir() else {"train": path}
-        frames = _read_paths(paths, text_column, label_column)
+        sources = {split: _file_source(one, text_column, label_column, encoding) for split, one in paths.items()}
     elif source == "hub" or _is_hub_id(source):
         found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source))
-        frames, hub_names = _hub_frames(found, str(source), text_column, label_column)
-        label_names = label_names or hub_names
-    elif isinstance(source, Path) or path.suffix or set(source) & set("/\\"):
+        sources, hub_names = _hub_sources(found, str(source), text_column, label_column, names)
+        names = names or hub_names
+    elif isinstance(source, Path) or Path(source).suffix or set(source) & set("/\\"):
         raise MissingFileError(f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}.")
     else:
         raise UnknownSourceError(
             f"Unknown source {source!r}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
             "or the path of a file or folder."
         )
-    for split, frame in frames.items():
-        if frame.empty:
+    parts = {}
+    for split, rows in sources.items():
+        parts[split] = _store(rows, split)
+        if not len(parts[split].codes):
             raise EmptySplitError(f"Split {split!r} of {source} has no rows. Leave it out, or fill it.")
-        _refuse_several_labels(frame)
-    names = list(label_names) if label_names is not None else _find_label_names(frames["train"]["label"])
+    if names is None:
+        names = _find_names(parts["train"])
     if len(names) < 2:
         raise TooFewClassesError(
             f"{source} has {len(names)} class ({', '.join(names)}), and a classifier needs two or more. "
             "Check label_column= and label_names=."
         )
-    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-    splits = DatasetDict()
-    for split, frame in frames.items():
-        texts = _clean_texts(frame, split)
-        ids = _label_ids(frame, names, split)
-        splits[split] = Dataset.from_dict({"text": texts, "label": ids}, features=features)
-    return _complete(splits, source, seed)
+    splits, labels = DatasetDict(), {}
+    for split, part in parts.items():
+        ids = labels[split] = _label_ids(part, names, split)
+        _warn_of_empty_texts(part, split)
+        splits[split] = Dataset.from_file(str(part.file)).add_column("label", ids, feature=ClassLabel(names=names))
+    return _complete(splits, labels["train"], source, seed)
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
@@ -126,7 +168,7 @@ def _find_files(folder: Path) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for split, stems in SPLITS.items():
         candidates = [folder / (stem + suffix) for stem in stems for suffix in READERS]
-        found = [path for path in candidates if path.is_file()]
+        found = [path for path in candidates if path.exists()]
         if len(found) > 1:
             raise MalformedFileError(
                 f"{folder} has {len(found)} files for {split!r}: {', '.join(path.name for path in found)}. Keep one."
@@ -142,122 +184,213 @@ def _find_files(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _read_paths(paths: dict[str, Path], *columns: str) -> dict[str, pd.DataFrame]:
-    frames = {}
-    for split, path in paths.items():
-        frame = read_file(path, *columns)
-        frames[split] = frame.assign(where=[f"{path}, {where}" for where in frame["where"]])
-    return frames
+def _file_source(path: Path, *settings: str) -> "_Source":
+    return _Source(str(path), place_unit(path), read_rows(path, *settings))
 
 
-def _hub_frames(
-    found: DatasetDict, source: str, text_column: str, label_column: str
-) -> tuple[dict[str, pd.DataFrame], list[str] | None]:
-    frames: dict[str, pd.DataFrame] = {}
+def _hub_sources(
+    found: DatasetDict, source: str, text_column: str, label_column: str, given: list[str] | None
+) -> tuple[dict[str, "_Source"], list[str] | None]:
+    sources: dict[str, _Source] = {}
     names: list[str] | None = None
     for split, aliases in SPLITS.items():
-        for alias in aliases:
-            if alias not in found or split in frames:
-                continue
-            dataset = found[alias]
-            for column in (text_column, label_column):
-                if column not in dataset.column_names:
-                    raise MissingColumnError(
-                        f"{source}, split {alias!r}: no column {column!r}. It has "
-                        f"{', '.join(map(repr, dataset.column_names))}; name the right ones with text_column= "
-                        "and label_column=."
-                    )
-            if isinstance(feature := dataset.features[label_column], ClassLabel):
-                names = feature.names
-            frame = dataset.select_columns([text_column, label_column]).to_pandas()
-            frames[split] = pd.DataFrame(
-                {
-                    "text": frame[text_column],
-                    "label": frame[label_column],
-                    "where": [f"{source}, {alias} row {row}" for row in range(len(frame))],
-                },
-                dtype=object,
-            )
-    if "train" not in frames:
+        alias = next((alias for alias in aliases if alias in found), None)
+        if alias is None:
+            continue
+        dataset = found[alias]
+        require_columns(f"{source}, split {alias!r}", dataset.column_names, text_column, label_column)
+        batches = dataset.with_format("arrow").iter(BATCH_ROWS)
+        own_names = getattr(dataset.features[label_column], "names", None)  # of a ClassLabel
+        names = names or (own_names and _check_names(own_names))
+        by_name = own_names and (given is None or set(given) == set(own_names))  # else the ids are into the given names
+        rows = batch_rows(batches, text_column, label_column, own_names if by_name else None)
+        name = f"{source}, {alias}"
+        sources[split] = _Source(name, "row", checked_rows(rows, name, "row"))
+    if "train" not in sources:
         raise MissingFileError(f"{source} has no split 'train', only {', '.join(map(repr, found))}.")
-    return frames, names
+    return sources, names
 
 
-def _refuse_several_labels(frame: pd.DataFrame) -> None:
-    for where, label in zip(frame["where"], frame["label"], strict=True):
-        if not pd.api.types.is_scalar(label):
-            raise UnknownLabelError(
-                f"{where}: the label is {label!r}, but a text has one label here. Choose one per text, or train one "
-                "classifier for each label."
-            )
+@dataclass
+class _Source:
+    """Rows, and how to call the place of one."""
+
+    name: str
+    unit: str
+    rows: Iterator[Row]
+
+    def where(self, place: int) -> str:
+        return f"{self.name}, {self.unit} {place}"
 
 
-def _as_name(label: object) -> str | None:
-    """Return a label as text: 3, 3.0 and "3" are one label; None and NaN are none."""
-    if label is None or (isinstance(label, float) and np.isnan(label)):
+@dataclass
+class _Part:
+    """A split as read: the texts in a file, the labels as positions in `names`, -1 for none."""
+
+    source: _Source
+    file: Path
+    names: list[str]
+    codes: npt.NDArray[np.integer]
+    places: npt.NDArray[np.integer]
+    empty: npt.NDArray[np.integer]
+
+    def where(self, row: int) -> str:
+        return self.source.where(self.places[row])
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that lasts as long as the process: texts are mapped into memory from there."""
+    return tempfile.TemporaryDirectory(prefix="texts-", ignore_cleanup_errors=True)
+
+
+def _store(source: _Source, split: str) -> _Part:
+    """Read all rows, and write their texts to a file."""
+    codes: dict[str, int] = {}
+    labels, places, empty = columns = array("q"), array("q"), array("q")
+    file = Path(_scratch().name) / f"{split}-{uuid.uuid4().hex}.arrow"
+    try:
+        with (
+            tqdm(desc=f"read {split}", unit=" rows", delay=2) as progress,
+            pa.OSFile(str(file), "wb") as sink,
+            pa.ipc.new_stream(sink, TEXTS_SCHEMA) as writer,
+        ):
+            for batch in in_batches(source.rows):
+                texts = [text or "" for text, _, _ in batch]
+                writer.write_batch(pa.record_batch([pa.array(texts, pa.string())], schema=TEXTS_SCHEMA))
+                empty.extend(row for row, text in enumerate(texts, len(places)) if not text.strip())
+                labels.extend(_find_code(label, codes, source, place) for _, label, place in batch)
+                places.extend(place for _, _, place in batch)
+                progress.update(len(batch))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return _Part(source, file, list(codes), *(np.asarray(column) for column in columns))
+
+
+def _find_code(label: Any, codes: dict[str, int], source: _Source, place: int) -> int:
+    """Return the code of a label: a new one for a label that is not in `codes` yet, -1 for none."""
+    try:
+        name = _as_name(label)
+    except TypeError as error:
+        kind = SeveralLabelsError if isinstance(label, list | dict) else UnknownLabelError
+        raise kind(
+            f"{source.where(place)}: the label is {shorten(label)}, but a text has one label here, a name or an "
+            f"integer. {ONE_LABEL}"
+        ) from error
+    if name is None:
+        return -1
+    if name not in codes:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise MalformedFileError(
+                f"{source.where(place)}: the label {name!r} has half a character (a lone surrogate). Write it whole."
+            ) from error
+        codes[name] = len(codes)
+        if len(codes) > MAX_NAMES:
+            raise _too_many(source, codes, f"up to {source.unit} {place}")
+    return codes[name]
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _as_name(label: Any) -> str | None:
+    """Return a label as text: 3, 3.0, "3" and "3.0" are one label; None, NaN and white space are none."""
+    if label is None or label != label:
         return None
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        label = int(label)
-    return str(label).strip() or None
+    if not isinstance(label, str | int | float):
+        raise TypeError
+    name = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", name) or None
 
 
-def _find_label_names(labels: pd.Series) -> list[str]:
-    names = {name for label in labels.unique() if (name := _as_name(label)) is not None}
-    if all(re.fullmatch(r"-?\d+", name) for name in names):
-        return sorted(names, key=int)
-    return sorted(names)
+def _is_integer(name: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,400}", name) is not None  # of many more, int() refuses
 
 
-def _label_ids(frame: pd.DataFrame, names: list[str], split: str) -> list[int]:
-    ids = {name: i for i, name in enumerate(names)}
-    if not any(re.fullmatch(r"-?\d+", name) for name in names):
-        ids |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
-    known = {label: ids.get(_as_name(label) or "") for label in frame["label"].unique() if label == label}
-    result = [known.get(label) for label in frame["label"]]
-    if None in result:
-        row = result.index(None)
-        label = frame["label"].iloc[row]
-        found = "no label" if _as_name(label) is None else f"unknown label {label!r}"
+def _check_names(names: Sequence[str]) -> list[str]:
+    """Return the given label names, if they are names, and distinct as `_as_name` sees them."""
+    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise LabelNamesError(f"label_names= is {names!r}. Give a list of names, of which none is empty.")
+    counts = Counter(_as_name(name) for name in names)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise LabelNamesError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
+    return list(names)
+
+
+def _find_names(part: _Part) -> list[str]:
+    """Return the labels found, sorted, if they look like classes: not as many as ids or texts, no combinations."""
+    if len(part.names) > MAX_CLASSES and 10 * len(part.names) > len(part.codes):
+        raise _too_many(part.source, part.names, f"in {len(part.codes):,} rows")
+    known = set(part.names)
+    for code, name in enumerate(part.names):
+        pieces = re.split(r"\s*[,|;/]\s*", name)
+        if len(pieces) > 1 and known.issuperset(pieces):
+            raise SeveralLabelsError(
+                f"{part.where(int(np.argmax(part.codes == code)))}: the label {name!r} is made of others, and a text "
+                f"has one label here. {ONE_LABEL} If it is a class of its own, give label_names=."
+            )
+    names = sorted(part.names)
+    return sorted(names, key=int) if all(map(_is_integer, names)) else names
+
+
+def _too_many(source: _Source, names: Iterable[str], where: str) -> TooManyClassesError:
+    some = ", ".join(repr(name[:40]) for name in itertools.islice(names, 3))
+    return TooManyClassesError(
+        f"{source.name}: {len(list(names)):,} distinct labels {where}, such as {some}. Is that an id, or a text? Name "
+        "the column of classes with label_column=; if these are classes, give label_names=."
+    )
+
+
+def _label_ids(part: _Part, names: list[str], split: str) -> npt.NDArray[np.integer]:
+    known = {_as_name(name): i for i, name in enumerate(names)}
+    if not any(_is_integer(name) for name in names):
+        known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
+    ids = np.array([*(known.get(name, -1) for name in part.names), -1])[part.codes]
+    if (bad := np.flatnonzero(ids < 0)).size:
+        code = part.codes[bad[0]]
+        found = "no label" if code < 0 else f"unknown label {part.names[code]!r}"
         raise UnknownLabelError(
-            f"{frame['where'].iloc[row]} (split {split!r}): {found}; {result.count(None)} such rows. Known labels: "
+            f"{part.where(bad[0])} (split {split!r}): {found}; {bad.size} such rows. Known labels: "
             f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}. Correct the row, or give label_names=."
         )
-    return [label for label in result if label is not None]
+    return ids
 
 
-def _clean_texts(frame: pd.DataFrame, split: str) -> list[str]:
-    texts = ["" if text is None or text != text else str(text) for text in frame["text"]]
-    empty = [row for row, text in enumerate(texts) if not text.strip()]
-    if empty:
-        places = "; ".join(frame["where"].iloc[row] for row in empty[:5])
-        warnings.warn(
-            f"{len(empty)} empty texts in split {split!r} (rows {', '.join(map(str, empty[:5]))}: {places}). They "
-            "are kept, as texts without words; filter them out if that is not what you want.",
-            DataWarning,
-            stacklevel=3,
+def _warn_of_empty_texts(part: _Part, split: str) -> None:
+    if part.empty.size:
+        rows = part.empty[:5].tolist()
+        warn(
+            f"{part.empty.size} empty texts in split {split!r} (rows {', '.join(map(str, rows))}: "
+            f"{'; '.join(map(part.where, rows))}). They are kept, as texts without words; filter them out if that is "
+            "not what you want."
         )
-    return texts
 
 
-def _complete(splits: DatasetDict, source: str | Path, seed: int) -> DatasetDict:
+def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str | Path, seed: int) -> DatasetDict:
     """Cut missing splits from train, all of one size: the training rows of the source decide it."""
     missing = [split for split in SPLITS if split not in splits]
-    classes = splits["train"].features["label"].num_classes
-    size = max(round(HELD_OUT_SHARE * len(splits["train"])), classes)
+    train = splits["train"]
+    size = max(round(HELD_OUT_SHARE * len(train)), train.features["label"].num_classes)
+    kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         try:
-            parts = splits["train"].train_test_split(test_size=size, stratify_by_column="label", seed=seed)
+            # What Dataset.train_test_split calls, which would take the labels one by one.
+            staying, leaving = next(
+                stratified_shuffle_split_generate_indices(
+                    labels[kept], len(kept) - size, size, rng=np.random.default_rng(seed)
+                )
+            )
         except ValueError as error:
             raise TooFewRowsError(
-                f"Cannot cut {size} rows for split {split!r} from the {len(splits['train'])} training rows of "
+                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of "
                 f"{source}: {error} Give a {split} file, or more rows of the rare classes."
             ) from error
-        splits["train"], splits[split] = parts["train"], parts["test"]
+        kept, splits[split] = kept[staying], train.select(kept[leaving])
     if missing:
-        warnings.warn(
+        splits["train"] = train.select(kept)
+        warn(
             f"{source} has no {' and no '.join(missing)} split: cut {size} stratified rows each (seed {seed}) from "
-            f"train, which keeps {len(splits['train'])}. Rows that are alike may stand on both sides; see audit().",
-            DataWarning,
-            stacklevel=3,
+            f"train, which keeps {len(kept)}. Rows that are alike may stand on both sides; see audit()."
         )
     return DatasetDict({split: splits[split] for split in SPLITS})

@@ -95,3 +95,43 @@ class MissingExtraError(TutorialError, ImportError):
 
 class DataWarning(UserWarning):
     """The data can be used, but something about them is worth knowing."""
+
+
+class UnknownEncodingError(TutorialError):
+    """There is no text encoding of that name."""
+
+
+class WrongEncodingError(TutorialError):
+    """A text file holds bytes that the given encoding does not have."""
+
+
+class SameColumnError(TutorialError):
+    """Texts and labels are to come from one and the same column."""
+
+
+class SeveralLabelsError(UnknownLabelError):
+    """A text has several labels."""
+
+
+class TooManyClassesError(TutorialError):
+    """So many distinct labels that the column must hold something else, such as an id or a text."""
+
+
+class LabelNamesError(TutorialError):
+    """The given names of labels are not distinct, or not names."""
+
+
+class ArtifactError(TutorialError):
+    """What should be kept cannot be written: the disk is full or read-only."""
+
+
+class OutOfMemoryError(TutorialError):
+    """A device has no memory for even one text."""
+
+
+class ArtifactWarning(UserWarning):
+    """Something that was kept is damaged, and is made anew."""
+
+
+class OutOfMemoryWarning(UserWarning):
+    """A device had no memory for a batch, and smaller ones are taken."""
