@@ -20,6 +20,6 @@ os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["KERAS_HOME"] = os.path.join(_SCRATCH, "keras")
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
-for name in ("PROFILE", "DATA", "CHECKPOINT"):
+for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
     os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
 os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = os.path.join(_SCRATCH, "artifacts")

@@ -32,6 +32,8 @@ class Profile:
         Share of the optimizer steps (below 1) over which the learning rate rises.
     seed
         Of the fresh classification head, dropout, batch order and projections.
+    text_column, label_column
+        What the columns of the data are called.
     """
 
     name: str
@@ -43,6 +45,13 @@ class Profile:
     weight_decay: float = 0.01
     warmup_steps: float = 0.06
     seed: int = 0
+    text_column: str = "text"
+    label_column: str = "label"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns, as arguments of `load_splits`."""
+        return {"text_column": self.text_column, "label_column": self.label_column}
 
 
 PROFILES = {
@@ -59,8 +68,9 @@ def get_profile(name: str | None = None, **overrides: object) -> Profile:
     name
         `quick` or `full`. None takes the environment's `EMOTION_TUTORIAL_PROFILE`, else `quick`.
     **overrides
-        Settings of `Profile` to replace. They win over the environment's `EMOTION_TUTORIAL_DATA`
-        and `EMOTION_TUTORIAL_CHECKPOINT`, which win over the profile's own.
+        Settings of `Profile` to replace. They win over the environment's `EMOTION_TUTORIAL_DATA`,
+        `EMOTION_TUTORIAL_CHECKPOINT`, `EMOTION_TUTORIAL_TEXT_COLUMN` and
+        `EMOTION_TUTORIAL_LABEL_COLUMN`, which win over the profile's own.
 
     Raises
     ------
@@ -80,7 +90,7 @@ def get_profile(name: str | None = None, **overrides: object) -> Profile:
         )
     from_environment = {
         setting: value
-        for setting in ("data", "checkpoint")
+        for setting in ("data", "checkpoint", "text_column", "label_column")
         if (value := os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}"))
     }
     return dataclasses.replace(PROFILES[name], **(from_environment | overrides))  # type: ignore[arg-type]

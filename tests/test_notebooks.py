@@ -25,6 +25,7 @@ from pages import (  # noqa: E402  # noqa: E402
 )
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXAMPLES = sorted((ROOT / "examples").glob("*.ipynb"))
 DOCS = ROOT / "docs"
 
 
@@ -38,8 +39,9 @@ def test_there_are_notebooks():
     assert len(NOTEBOOKS) >= 4
 
 
-def test_stripped(notebook):
-    for cell in notebook.cells:
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
+def test_stripped(path):
+    for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
@@ -66,8 +68,9 @@ def test_runs_no_shell_and_names_no_path_of_a_machine(notebook):
         assert not re.search(r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)", cell.source)
 
 
-def test_figures_have_a_text_alternative(notebook):
-    for cell in notebook.cells:
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
+def test_figures_have_a_text_alternative(path):
+    for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code" and re.search(r"\bet\.(plot|draw)_|plt\.subplots", cell.source):
             assert cell.metadata.get("alt"), cell.source
 

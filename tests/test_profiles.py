@@ -28,6 +28,12 @@ def test_environment_picks_and_replaces(monkeypatch):
     assert get_profile(data="mine").data == "mine"
 
 
+def test_columns_are_arguments_of_load_splits(monkeypatch):
+    assert get_profile().columns == {"text_column": "text", "label_column": "label"}
+    monkeypatch.setenv("EMOTION_TUTORIAL_TEXT_COLUMN", "review")
+    assert get_profile(label_column="stars").columns == {"text_column": "review", "label_column": "stars"}
+
+
 def test_profile_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         get_profile().epochs = 5

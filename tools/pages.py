@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+EXAMPLES = ROOT / "examples"
 DOCS = ROOT / "docs"
 MAX_FIGURE_BYTES = 80_000
 NO_TEXT = 'alt="No description has been provided for this image"'  # what nbconvert writes
@@ -193,15 +194,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["html", "docs"])
     parser.add_argument("--folder", type=Path, default=ROOT / "build", help="where to write the HTML pages")
-    parser.add_argument("--only", default="", help="only notebooks whose name begins so, such as 02")
+    parser.add_argument("--only", default="", help="only notebooks whose name begins so, such as 02 or own")
     options = parser.parse_args()
     for name in ("EMOTION_TUTORIAL_DATA", "EMOTION_TUTORIAL_CHECKPOINT", "EMOTION_TUTORIAL_ARTIFACTS"):
         # Notebooks run in their own folder: a path given to this command is relative to here.
         if (value := os.environ.get(name)) and (Path(value).exists() or name.endswith("ARTIFACTS")):
             os.environ[name] = str(Path(value).resolve())
-    paths = sorted(NOTEBOOKS.glob(f"{options.only or '0'}*.ipynb"))
+    paths = sorted(NOTEBOOKS.glob(f"{options.only}*.ipynb"))
     if options.kind == "html":
-        write_html(options.folder, paths)
+        write_html(options.folder, paths + sorted(EXAMPLES.glob(f"{options.only}*.ipynb")))
     else:
         for name in ("PROFILE", "DATA", "CHECKPOINT"):
             os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
