@@ -6,6 +6,7 @@ from .data import load_splits as load_splits
 from .data import to_frame as to_frame
 from .auditing import audit as audit
 from .auditing import drop_leaks as drop_leaks
+from .artifacts import artifact_folder as artifact_folder
 from .encoders import best_device as best_device
 from .encoders import describe_setup as describe_setup
 from .encoders import load_classifier as load_classifier
@@ -26,7 +27,6 @@ from .evaluation import evaluate as evaluate
 from .evaluation import repeat_over_seeds as repeat_over_seeds
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
-from .artifacts import artifact_folder as artifact_folder
 from .sampling import LengthGroupedBatches as LengthGroupedBatches
 from .finetuning import build_trainer as build_trainer
 from .finetuning import load_or_train as load_or_train

@@ -1,6 +1,5 @@
 """Export a fine-tuned classifier to ONNX, smaller and faster, and check what was exported."""
 
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
 from transformers.utils import logging as transformers_logging
 
-from emotion_tutorial.artifacts import whole_folder
+from emotion_tutorial.artifacts import sha256, whole_folder
 from emotion_tutorial.encoders import load_classifier
 from emotion_tutorial.exceptions import CheckpointError, ExportDiffersError, MissingExtraError, UnknownLabelError
 from emotion_tutorial.inference import label_names_of, predict_logits
@@ -70,6 +69,8 @@ def export_onnx(
     ExportDiffersError
         If the export does not give the model's logits, to within 0.001, or of a quantized one to a cosine of
         0.95.
+    ArtifactError
+        If the system does not let us write there.
     MissingExtraError
         If onnx, onnxruntime or onnxscript is not installed.
     """
@@ -84,7 +85,7 @@ def export_onnx(
         raise CheckpointError("The tokenizer is not of the tokenizers library: load it with load_tokenizer.")
     with (
         whole_folder(folder, ABOUT) as made,
-        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryDirectory(dir=made.parent) as scratch,
         tqdm(total=3, desc="export", unit="step") as progress,
     ):
         with _quietly():
@@ -102,7 +103,7 @@ def export_onnx(
             "max_length": context_size(tokenizer),
             "pad_token_id": tokenizer.pad_token_id or 0,
             "quantized": quantize,
-            "sha256": {name: _sha256(made / name) for name in (MODEL, TOKENIZER)},
+            "sha256": {name: sha256(made / name) for name in (MODEL, TOKENIZER)},
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
         }
         (made / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -172,11 +173,6 @@ def _check(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
             + ("Export with quantize=False." if quantized else "The exporter does not support this architecture.")
         )
     return figures
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Never
 
@@ -15,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from emotion_tutorial.artifacts import kept_file, said_if_refused, write_text_whole
 from emotion_tutorial.encoders import has_bfloat16, keep_freed_memory, limit_kernel_caches
-from emotion_tutorial.exceptions import OtherArtifactError
+from emotion_tutorial.exceptions import ArtifactWarning, OtherArtifactError, OutOfMemoryError, OutOfMemoryWarning
 from emotion_tutorial.tokenization import Splits, context_size, warn_of_truncation
 
 Pooling = Literal["cls", "mean"]
@@ -49,7 +53,8 @@ def extract_hidden_states(
     about the same number of tokens, padded per batch, and put back into their order. Each shard is
     written to disk when it is done, and read from there by memory mapping. Processes that share a
     folder share the work: started by torchrun or just at the same time, each takes shards that no
-    other has taken, and the result is the same.
+    other has taken, and the result is the same. A shard that is not what its checksum says is
+    computed anew, and an `ArtifactWarning` says so.
 
     Parameters
     ----------
@@ -67,7 +72,8 @@ def extract_hidden_states(
         Where the shards are kept: an interrupted run goes on after the last finished one, a finished
         run is not repeated. None: a temporary folder that lasts as long as this process.
     token_budget
-        Tokens per batch, padding included. None: what suits the device.
+        Tokens per batch, padding included. None: what suits the device. Where its memory does not
+        suffice, batches are halved, and an `OutOfMemoryWarning` says so.
 
     Returns
     -------
@@ -78,6 +84,10 @@ def extract_hidden_states(
     ------
     OtherArtifactError
         If the folder holds hidden states of other texts, of another encoder, or made in another way.
+    ArtifactError
+        If what is missing in the folder cannot be written there.
+    OutOfMemoryError
+        If the device has no memory for a single text.
     """
     if pooling not in ("cls", "mean"):
         raise ValueError(f"Unknown pooling {pooling!r}. Choose 'cls' or 'mean'.")
@@ -107,11 +117,11 @@ def extract_hidden_states(
     total = sum(dataset.num_rows for dataset in named.values())
     with tqdm(total=total, desc="hidden states", unit="text", delay=2) as progress:
 
-        def compute(shard: _Shard) -> None:
+        def compute(shard: _Shard, path: Path) -> None:
             rows = named[shard.split][shard.first : shard.first + SHARD_ROWS]
             ids = rows["input_ids"] if "input_ids" in rows else _tokenize(rows["text"], tokenizer, shard)
             batches = _hidden_states(ids, worker, tokenizer, plan)
-            _write(_in_order(batches, len(ids), encoder.config.hidden_size, progress), shard.path)
+            _write(_in_order(batches, len(ids), encoder.config.hidden_size, progress), path)
 
         _share(shards, compute)
         progress.update(total - progress.n)  # what was there before, or others did
@@ -148,20 +158,21 @@ class _Shard:
     """Its first row in the split."""
 
 
-def _share(shards: Sequence[_Shard], compute: Callable[[_Shard], None]) -> None:
+def _share(shards: Sequence[_Shard], compute: Callable[[_Shard, Path], None]) -> None:
     """Compute the shards that are missing: first those that are free, then wait for those that others took.
 
     A process that was killed loses its locks, so that its shards are free again.
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     dealt = [shard for start in range(world) for shard in shards[(rank + start) % world :: world]]
-    for patience in (0, -1):
-        for shard in dealt:
-            if shard.path.exists():
-                continue
-            with suppress(Timeout), FileLock(f"{shard.path}.lock", timeout=patience):
-                if not shard.path.exists():
-                    compute(shard)
+    taken = []
+    for shard in dealt:
+        try:
+            kept_file(shard.path, partial(compute, shard), timeout=0)
+        except Timeout:
+            taken.append(shard)
+    for shard in taken:
+        kept_file(shard.path, partial(compute, shard))
 
 
 def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, shard: _Shard) -> list[list[int]]:
@@ -176,13 +187,53 @@ def _hidden_states(
     input_ids: list[list[int]], encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, plan: dict[str, Any]
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]]:
     """Yield rows and their pooled hidden states, batch by batch, the longest texts first."""
+    batches = deque(_plan_batches([len(ids) for ids in input_ids], plan["token_budget"]))
     with torch.inference_mode():
-        for rows in _plan_batches([len(ids) for ids in input_ids], plan["token_budget"]):
-            batch = tokenizer.pad({"input_ids": [input_ids[row] for row in rows]}, return_tensors="pt").to(
-                encoder.device
-            )
-            hidden = encoder(**batch).last_hidden_state.float()
-            yield rows, pool(hidden, batch["attention_mask"], plan["pooling"]).cpu().numpy()
+        while batches:
+            rows = batches.popleft()
+            batch = tokenizer.pad({"input_ids": [input_ids[row] for row in rows]}, return_tensors="pt")
+            try:
+                batch = batch.to(encoder.device)
+                hidden = encoder(**batch).last_hidden_state.float()
+                pooled = pool(hidden, batch["attention_mask"], plan["pooling"]).cpu().numpy()
+            except RuntimeError as error:
+                require_smaller_batch(len(rows), error)
+                plan["token_budget"] //= 2  # of the shards that follow; of this one the batches are halved
+                halves = (half for whole in (rows, *batches) for half in np.array_split(whole, 2))
+                batches = deque(half for half in halves if len(half))
+                continue
+            yield rows, pooled
+
+
+def require_smaller_batch(size: int, error: RuntimeError) -> None:
+    """Return, with a warning, if a device had no memory for a batch of more than one text; else raise.
+
+    Parameters
+    ----------
+    size
+        Texts in the batch.
+    error
+        What computing it raised: it is raised again if it says something else.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If it was a batch of one text.
+    """
+    if not should_reduce_batch_size(error):
+        raise error
+    said = str(error).strip().splitlines()[0]
+    if size == 1:
+        raise OutOfMemoryError(
+            f"The device has no memory for a single text: {said} End other programs that use it, cut texts to fewer "
+            "tokens (tokenizer.model_max_length), take a smaller checkpoint, or compute on the CPU."
+        ) from error
+    clear_device_cache(garbage_collection=True)
+    warnings.warn(
+        f"The device has no memory for a batch of {size} texts: {said} Going on with smaller ones.",
+        OutOfMemoryWarning,
+        stacklevel=2,
+    )
 
 
 def _plan_batches(lengths: Sequence[int], token_budget: int) -> Iterator[npt.NDArray[np.intp]]:
@@ -219,10 +270,8 @@ def _in_order(
 def _write(vectors: npt.NDArray[np.float32], path: Path) -> None:
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     table = pa.table({"hidden_state": column})
-    unfinished = path.with_suffix(".unfinished")
-    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    unfinished.replace(path)  # there whole or not at all
 
 
 def _with_shards(dataset: Dataset, paths: list[Path]) -> Dataset:
@@ -242,18 +291,38 @@ def _resolve(precision: Precision, device: torch.device) -> str:
 
 def _require_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write down what a folder holds, or refuse it if it holds something else."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            path.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
-        found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read_plan(path)
+    if found is None:
+        with said_if_refused(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                found = _read_plan(path)
+                if found is None:
+                    if path.exists():
+                        warnings.warn(
+                            f"{path} is damaged, so it is unknown what {folder} holds. It is computed anew.",
+                            ArtifactWarning,
+                            stacklevel=3,
+                        )
+                        for shard in folder.glob("*.arrow"):
+                            shard.unlink()
+                    write_text_whole(path, json.dumps(plan, indent=1, sort_keys=True))
+                    found = plan
     if differing := [name for name in plan if found.get(name) != plan[name]]:
         raise OtherArtifactError(
             f"{folder} holds other hidden states: {', '.join(differing)} differ"
             + "".join(f"; {name} {found.get(name)!r} there, {plan[name]!r} here" for name in differing[:1])
             + ". Choose another folder, or delete this one."
         )
+
+
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _digest_weights(encoder: PreTrainedModel) -> str:

@@ -1,12 +1,15 @@
 """A Trainer, set up well."""
 
 import os
+import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,13 +22,17 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
-from emotion_tutorial.artifacts import artifact_folder
+from emotion_tutorial.artifacts import SUMS, artifact_folder, damaged_files, said_if_refused, write_sums
 from emotion_tutorial.encoders import best_device, has_bfloat16, keep_freed_memory, load_classifier, load_tokenizer
 from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import TooFewClassesError
+from emotion_tutorial.exceptions import ArtifactWarning, TooFewClassesError
+from emotion_tutorial.extraction import require_smaller_batch
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.sampling import LengthGroupedBatches
 from emotion_tutorial.tokenization import tokenize
+
+_FIRST_WEIGHTS: WeakKeyDictionary[Trainer, dict[str, torch.Tensor]] = WeakKeyDictionary()
+"""Of trainers that began and have no checkpoint yet: a second attempt starts from the same."""
 
 
 def build_trainer(
@@ -77,6 +84,8 @@ def build_trainer(
         If the training texts have fewer than two labels.
     ValueError
         If there is not one positive weight for each label.
+    ArtifactError
+        If `output_dir` cannot be made.
     """
     label_names = splits["train"].features["label"].names
     if len(found := set(splits["train"]["label"])) < 2:
@@ -110,16 +119,17 @@ def build_trainer(
         "seed": seed,
     }
     weights = _class_weights(class_weights, splits["train"], label_names)
-    return _OrderedTrainer(
-        model=model,
-        args=TrainingArguments(**(arguments | training_arguments)),
-        train_dataset=splits["train"],
-        eval_dataset=splits["validation"].select(_by_length(splits["validation"])),
-        processing_class=tokenizer,
-        compute_metrics=compute_metrics,
-        compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
-        callbacks=[TrainingTime()],
-    )
+    with said_if_refused(Path(output_dir)):
+        return _OrderedTrainer(
+            model=model,
+            args=TrainingArguments(**(arguments | training_arguments)),
+            train_dataset=splits["train"],
+            eval_dataset=splits["validation"].select(_by_length(splits["validation"])),
+            processing_class=tokenizer,
+            compute_metrics=compute_metrics,
+            compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
+            callbacks=[TrainingTime(), Checksums()],
+        )
 
 
 def load_or_train(splits: DatasetDict, profile: Profile) -> Trainer:
@@ -136,12 +146,12 @@ def load_or_train(splits: DatasetDict, profile: Profile) -> Trainer:
     -------
     transformers.Trainer
         With the best epoch's weights in `model`, its tokenizer in `processing_class`. Raises as
-        `build_trainer` does.
+        `build_trainer` and `train_or_resume` do.
     """
     settings = training_settings(profile)
     folder = artifact_folder("fine-tuned", splits=splits, checkpoint=profile.checkpoint, **settings)
     _, state = _newest_checkpoint(folder)
-    if state and state.global_step == state.max_steps and state.best_model_checkpoint:
+    if state and _is_finished(state) and state.best_model_checkpoint:
         best = folder / Path(state.best_model_checkpoint).name  # the folder may have been moved
         trainer = build_trainer(splits, best, output_dir=folder, **settings)
         trainer.state = state
@@ -161,28 +171,138 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     """Train, going on from the newest complete checkpoint in the trainer's output folder.
 
     A training that was finished before is not repeated: its best weights are loaded. A lock lets
-    one process train while others wait for it.
+    one process train while others wait for it. Checkpoints that are not what their checksums say
+    are removed, and an `ArtifactWarning` says so; without the best one the training starts anew.
+    If the device has no memory for a batch, the batch is divided and the gradients of its parts are
+    added up, so that a step sees the same texts; an `OutOfMemoryWarning` says so. (Of several
+    processes all would have to: there the error is raised.)
 
     Returns
     -------
     TrainOutput
         As of `Trainer.train`. The history of losses and metrics is in `trainer.state.log_history`.
+
+    Raises
+    ------
+    ArtifactError
+        If the system does not let us write to the output folder.
+    OutOfMemoryError
+        If the device has no memory for a single text.
     """
     folder = Path(str(trainer.args.output_dir))
-    folder.mkdir(parents=True, exist_ok=True)
-    # Of the processes of one training only the first takes the lock, and all go on from what it found.
-    with FileLock(f"{folder}.lock") if trainer.is_world_process_zero() else nullcontext():
-        newest, _ = _newest_checkpoint(folder)
-        [newest] = broadcast_object_list([newest], from_process=0)
-        return trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    # Of the processes of one training only the first takes the lock, and all go on from what it found. A finished
+    # training can be read where nobody may write.
+    first = trainer.is_world_process_zero()
+    locked = first and (os.access(folder.parent, os.W_OK) or not _is_finished(_newest_checkpoint(folder)[1]))
+    with said_if_refused(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock") if locked else nullcontext():
+            while True:
+                newest = _repair(folder) if first else None
+                [newest] = broadcast_object_list([newest], from_process=0)
+                if newest is None:
+                    _start_from_first_weights(trainer)
+                try:
+                    output = trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+                except RuntimeError as error:
+                    if trainer.args.world_size > 1:
+                        raise
+                    require_smaller_batch(trainer.args.per_device_train_batch_size, error)
+                else:
+                    _FIRST_WEIGHTS.pop(trainer, None)
+                    return output
+                finally:
+                    trainer.is_in_train = False
+                    if first:
+                        _remove_unfinished(folder)
+                _divide_batches(trainer)
+
+
+def _start_from_first_weights(trainer: Trainer) -> None:
+    """Note a trainer's weights; if it began before, put them back as they were."""
+    model: Any = trainer.model
+    if first := _FIRST_WEIGHTS.get(trainer):
+        model.load_state_dict(first)
+        set_seed(trainer.args.seed)
+        cast(Any, trainer.optimizer).state.clear()
+    else:
+        _FIRST_WEIGHTS[trainer] = {
+            name: weight.detach().to("cpu", copy=True) for name, weight in model.state_dict().items()
+        }
+
+
+def _divide_batches(trainer: Any) -> None:
+    """Halve the batches, or more if their size is odd, and accumulate the gradients of as many texts as before."""
+    size = trainer.args.per_device_train_batch_size
+    smaller = next(part for part in range(size // 2, 0, -1) if size % part == 0)
+    trainer.args.gradient_accumulation_steps *= size // smaller
+    trainer.args.per_device_train_batch_size = smaller
+    trainer.args.per_device_eval_batch_size = max(1, trainer.args.per_device_eval_batch_size // 2)
+    trainer._train_batch_size = trainer.args.train_batch_size
 
 
 def _newest_checkpoint(folder: Path) -> tuple[Path | None, TrainerState | None]:
-    """Return the newest complete checkpoint in a training's folder, with the state of the training."""
-    # The Trainer writes the state last: a checkpoint that has it is complete.
-    states = {path: TrainerState.load_from_json(str(path)) for path in folder.glob("checkpoint-*/trainer_state.json")}
+    """Return the newest complete checkpoint in a training's folder, with the state of the training.
+
+    None if there is none, or if the best one, which the state names, is missing or damaged.
+    """
+    states = {path: state for path, state in _states(folder).items() if state and not _damage(path)}
     newest = max(states, key=lambda path: states[path].global_step, default=None)
-    return (newest.parent, states[newest]) if newest else (None, None)
+    if newest is None:
+        return None, None
+    best = states[newest].best_model_checkpoint
+    return (newest, states[newest]) if not best or folder / Path(best).name in states else (None, None)
+
+
+def _repair(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint; remove those that are damaged, or useless without the best, and say so."""
+    _remove_unfinished(folder)
+    for path in _states(folder):
+        if damage := _damage(path):
+            warnings.warn(
+                f"The checkpoint {path} is damaged: {', '.join(damage)} missing, or not what its {SUMS} says. It is "
+                "removed, and the training goes on without it.",
+                ArtifactWarning,
+                stacklevel=3,
+            )
+            shutil.rmtree(path, ignore_errors=True)
+    newest, _ = _newest_checkpoint(folder)
+    if newest is None and (others := _states(folder)):
+        warnings.warn(
+            f"The best checkpoint of the training in {folder} is damaged or gone. The training starts anew.",
+            ArtifactWarning,
+            stacklevel=3,
+        )
+        for path in others:
+            shutil.rmtree(path, ignore_errors=True)
+    return newest
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the checkpoints that were not written to their end."""
+    for path, state in _states(folder).items():
+        if state is None and not (path / SUMS).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _states(folder: Path) -> dict[Path, TrainerState | None]:
+    """Return the checkpoints in a training's folder, and the state of the training at those that are complete."""
+    states: dict[Path, TrainerState | None] = {}
+    for path in folder.glob("checkpoint-*"):
+        if path.is_dir() and path.name.removeprefix("checkpoint-").isdigit():
+            try:  # the Trainer writes the state last
+                states[path] = TrainerState.load_from_json(str(path / "trainer_state.json"))
+            except (OSError, ValueError, TypeError):
+                states[path] = None
+    return states
+
+
+def _damage(checkpoint: Path) -> list[str]:
+    return damaged_files(checkpoint / SUMS) if (checkpoint / SUMS).exists() else []
+
+
+def _is_finished(state: TrainerState | None) -> bool:
+    return state is not None and state.global_step == state.max_steps
 
 
 def training_seconds(trainer: Trainer) -> float:
@@ -216,7 +336,9 @@ class TrainingTime(TrainerCallback, ExportableState):
         """Start, or go on from what the checkpoint says."""
         callbacks = cast(dict[str, Any], state.stateful_callbacks)
         kept = callbacks.setdefault(type(self).__name__, {"args": {}, "attributes": {"seconds": 0}})
-        self.seconds, self._since = kept["attributes"]["seconds"], time.perf_counter()
+        # A trainer that begins again has the seconds of its attempt that was lost.
+        self.seconds = kept["attributes"]["seconds"] if state.global_step else 0
+        self._since = time.perf_counter()
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -224,6 +346,35 @@ class TrainingTime(TrainerCallback, ExportableState):
             now = time.perf_counter()
             self.seconds, self._since = self.seconds + now - self._since, now
         return {"args": {}, "attributes": {"seconds": self.seconds}}
+
+
+class Checksums(TrainerCallback):
+    """Keep the digests of a checkpoint's files in it, so that a damaged one is not taken for whole."""
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Find the best checkpoint in a folder that was moved: the state has its former path."""
+        best = Path(str(args.output_dir)) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Write the digests of the files that the first process wrote; others write their random states."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero:
+            others = set(folder.glob("rng_state_*.pth")) - {folder / "rng_state_0.pth"}
+            write_sums(folder / SUMS, sorted(path for path in set(folder.iterdir()) - others if path.is_file()))
 
 
 def _class_weights(
@@ -269,7 +420,9 @@ class _OrderedTrainer(Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         dataset = cast(Dataset, self.train_dataset if train_dataset is None else train_dataset)
-        return LengthGroupedBatches(_lengths(dataset), self.args.train_batch_size, self.args.seed)
+        # Batches that are divided for want of memory hold the same texts together.
+        texts = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedBatches(_lengths(dataset), texts, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(eval_dataset)

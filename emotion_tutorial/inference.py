@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import NotATextError
+from emotion_tutorial.extraction import require_smaller_batch
 from emotion_tutorial.tokenization import context_size, warn_of_truncation
 
 BATCH_SIZE = 64
@@ -38,6 +39,9 @@ def predict_proba(
     ------
     NotATextError
         If something is no string.
+    OutOfMemoryError
+        If the device has no memory for a single text. With too little for a batch, smaller ones are taken, and an
+        `OutOfMemoryWarning` says so.
     """
     logits = predict_logits([texts] if isinstance(texts, str) else texts, model, tokenizer)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
@@ -59,17 +63,24 @@ def predict_logits(
     warn_of_truncation(texts, encoded["input_ids"], tokenizer, "the list", stacklevel=4)
     collate = DataCollatorWithPadding(tokenizer)
     order = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")  # longest first
+    batch_size = BATCH_SIZE
     was_training = model.training
     model.eval()  # without dropout
     with tqdm(total=len(texts), desc="predict", unit="text", delay=2) as progress, torch.inference_mode():
-        for start in range(0, len(order), BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
+        while len(order):
+            rows = order[:batch_size]
             batch = collate([{name: encoded[name][row] for name in encoded} for row in rows])
-            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            # Not model(**batch): a Trainer that used bfloat16 leaves its autocast around that call, and a model
-            # in memory would then not give what the same model gives once it is saved and loaded.
-            output = type(model).forward(model, **batch)
-            logits[rows] = output.logits.float().cpu().numpy()
+            try:
+                batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+                # Not model(**batch): a Trainer that used bfloat16 leaves its autocast around that call, and a model
+                # in memory would then not give what the same model gives once it is saved and loaded.
+                output = type(model).forward(model, **batch)
+                logits[rows] = output.logits.float().cpu().numpy()
+            except RuntimeError as error:
+                require_smaller_batch(len(rows), error)
+                batch_size = len(rows) // 2
+                continue
+            order = order[batch_size:]
             progress.update(len(rows))
     model.train(was_training)
     return logits

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.model_selection import StratifiedKFold
 from tqdm.auto import tqdm
 
+from emotion_tutorial.artifacts import kept_file
 from emotion_tutorial.baselines import fit_bag_of_words
 from emotion_tutorial.exceptions import NotATextError, TooFewClassesError, TooFewRowsError, UnknownLabelError
 from emotion_tutorial.finetuning import build_trainer, training_settings
@@ -65,7 +65,7 @@ def find_label_errors(
         Of the folds and the trainings.
     folder
         Where the probabilities of each finished fold are kept, named after all that shaped them: an
-        interrupted run goes on, a finished one is not repeated. None: nowhere.
+        interrupted run goes on, a finished one is not repeated, a damaged fold is judged anew. None: nowhere.
     **training_arguments
         For `build_trainer`.
 
@@ -134,11 +134,12 @@ class _Kept:
         if self.folder is None:
             return compute()
         path = Path(self.folder) / f"{self.name}-{self.digest}-{fold}.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(unfinished, compute(), allow_pickle=False)
-            unfinished.replace(path)  # there whole or not at all
+
+        def write(unfinished: Path) -> None:
+            with unfinished.open("wb") as file:
+                np.save(file, compute(), allow_pickle=False)
+
+        kept_file(path, write)
         return np.load(path, allow_pickle=False)
 
 

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.artifacts import whole_folder
+from emotion_tutorial.artifacts import SUMS, whole_folder, write_sums
 from emotion_tutorial.encoders import EMBEDDED_CHECKPOINT
 from emotion_tutorial.exceptions import (
     CheckpointError,
@@ -53,12 +53,15 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     ------
     CheckpointError
         If the folder holds something that is no saved model: it is left as it is.
+    ArtifactError
+        If the system does not let us write there.
     """
     folder = Path(folder)
     text = model_card(model, tokenizer, **({"name": folder.resolve().name} | card))
     with whole_folder(folder, "config.json") as made:
         model.save_pretrained(made)
         tokenizer.save_pretrained(made)
+        write_sums(made / SUMS, sorted(made.glob("*.safetensors")))
         text.save(made / "README.md")
     return folder
 
