@@ -134,11 +134,10 @@ def load_splits(
         parts[split] = _store(rows, split)
         if not len(parts[split].codes):
             raise EmptySplitError(f"Split {split!r} of {source} has no rows. Leave it out, or fill it.")
-    if names is None:
-        names = _find_names(parts["train"])
+    names = _find_names(parts["train"]) if names is None else names
     if len(names) < 2:
         raise TooFewClassesError(
-            f"{source} has {len(names)} class ({', '.join(names)}), and a classifier needs two or more. "
+            f"{source} has {len(names)} class ({_list(names)}), and a classifier needs two or more. "
             "Check label_column= and label_names=."
         )
     splits, labels = DatasetDict(), {}
@@ -285,7 +284,7 @@ def _find_code(label: Any, codes: dict[str, int], source: _Source, place: int) -
             name.encode()
         except UnicodeEncodeError as error:
             raise MalformedFileError(
-                f"{source.where(place)}: the label {name!r} has half a character (a lone surrogate). Write it whole."
+                f"{source.where(place)}: the label {shorten(name)} has half a character, a lone surrogate."
             ) from error
         codes[name] = len(codes)
         if len(codes) > MAX_NAMES:
@@ -327,19 +326,24 @@ def _find_names(part: _Part) -> list[str]:
         pieces = re.split(r"\s*[,|;/]\s*", name)
         if len(pieces) > 1 and known.issuperset(pieces):
             raise SeveralLabelsError(
-                f"{part.where(int(np.argmax(part.codes == code)))}: the label {name!r} is made of others, and a text "
-                f"has one label here. {ONE_LABEL} If it is a class of its own, give label_names=."
+                f"{part.where(int(np.argmax(part.codes == code)))}: the label {shorten(name)} is made of others, "
+                f"and a text has one label here. {ONE_LABEL} If it is a class of its own, give label_names=."
             )
     names = sorted(part.names)
     return sorted(names, key=int) if all(map(_is_integer, names)) else names
 
 
 def _too_many(source: _Source, names: Iterable[str], where: str) -> TooManyClassesError:
-    some = ", ".join(repr(name[:40]) for name in itertools.islice(names, 3))
+    some = ", ".join(map(shorten, itertools.islice(names, 3)))
     return TooManyClassesError(
         f"{source.name}: {len(list(names)):,} distinct labels {where}, such as {some}. Is that an id, or a text? Name "
         "the column of classes with label_column=; if these are classes, give label_names=."
     )
+
+
+def _list(names: list[str]) -> str:
+    shown = [name if len(name) <= 60 and name.isprintable() else shorten(name) for name in names[:20]]
+    return ", ".join(shown + ["..."] * (len(names) > 20))
 
 
 def _label_ids(part: _Part, names: list[str], split: str) -> npt.NDArray[np.integer]:
@@ -349,10 +353,10 @@ def _label_ids(part: _Part, names: list[str], split: str) -> npt.NDArray[np.inte
     ids = np.array([*(known.get(name, -1) for name in part.names), -1])[part.codes]
     if (bad := np.flatnonzero(ids < 0)).size:
         code = part.codes[bad[0]]
-        found = "no label" if code < 0 else f"unknown label {part.names[code]!r}"
+        found = "no label" if code < 0 else f"unknown label {shorten(part.names[code])}"
         raise UnknownLabelError(
             f"{part.where(bad[0])} (split {split!r}): {found}; {bad.size} such rows. Known labels: "
-            f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}. Correct the row, or give label_names=."
+            f"{_list(names)}. Correct the row, or give label_names=."
         )
     return ids
 

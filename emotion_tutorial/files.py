@@ -150,8 +150,8 @@ def require_columns(source: str, found: list[str], text_column: str, label_colum
     for column in (text_column, label_column):
         if column not in found:
             raise MissingColumnError(
-                f"{source}: no column {column!r}. It has {', '.join(map(repr, found[:50])) or 'no columns'}; name the "
-                f"right ones with text_column= and label_column=.{advice}"
+                f"{source}: no column {column!r}. It has {', '.join(map(shorten, found[:20])) or 'no columns'}; name "
+                f"the right ones with text_column= and label_column=.{advice}"
             )
         if found.count(column) > 1:
             raise MalformedFileError(
@@ -282,7 +282,7 @@ def _read_txt(path: Path, _text_column: str, _label_column: str, codec: str) -> 
         if not found:
             raise MalformedFileError(
                 f"{path}, line {number}: no {separator!r} between text and label in {shorten(line.strip())}. "
-                f"Write 'text{separator}label' on every line, or use .csv."
+                f"Write {f'text{separator}label'!r} on every line, or use .csv."
             )
         yield text.strip(), label.strip() or None, number
 
@@ -315,7 +315,7 @@ def _read_delimited(path: Path, text_column: str, label_column: str, codec: str)
     # for missing, and does not pad rows that are too short.
     separator = _find_separator(path, codec, {text_column, label_column})
     reader = csv.reader(_lines(path, codec, newline=""), delimiter=separator, strict=True)
-    advice = f" If its first line is data, write one above it: {text_column}{separator}{label_column}."
+    advice = f" If its first line is data, write {text_column + separator + label_column!r} above it."
     header: list[str] = []
     text_at = label_at = 0
     first = 1
@@ -335,8 +335,9 @@ def _read_delimited(path: Path, text_column: str, label_column: str, codec: str)
             first = reader.line_num + 1
     except csv.Error as error:
         to = f" to {reader.line_num}" if reader.line_num > first else ""
+        reason = str(error).replace("\t", "\\t")
         raise MalformedFileError(
-            f"{path}, line {first}{to}: {error}. Check the quotes there: a text in quotes ends with one, and has "
+            f"{path}, line {first}{to}: {reason}. Check the quotes there: a text in quotes ends with one, and has "
             f"'\"\"' for a quote. A text has at most {csv.field_size_limit():,} characters in this format."
         ) from error
     if not header:
@@ -370,7 +371,7 @@ def _read_parquet(path: Path, text_column: str, label_column: str, _codec: str) 
         raise
     except PARQUET_ERRORS as error:
         raise MalformedFileError(
-            f"{path}: not a parquet file, or a damaged one ({str(error).strip()[:300]}). Get or write it again."
+            f"{path}: not a parquet file, or a damaged one ({shorten(str(error))}). Get or write it again."
         ) from error
 
 

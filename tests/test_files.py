@@ -3,8 +3,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from emotion_tutorial.exceptions import MalformedFileError, MissingColumnError, MissingFileError, NotUtf8Error
-from emotion_tutorial.files import read_file
+from emotion_tutorial.exceptions import (
+    DataWarning,
+    MalformedFileError,
+    MissingColumnError,
+    MissingFileError,
+    NotUtf8Error,
+)
+from emotion_tutorial.files import BATCH_ROWS, read_file, read_rows
 
 ROWS = [("i am; well", "joy"), ("“quoted”, and é", "sadness"), ("NA", "joy")]
 
@@ -87,3 +93,58 @@ def test_refuses(tmp_path, name, content, error, message):
 def test_missing_file_says_from_where_it_looked(tmp_path):
     with pytest.raises(MissingFileError, match="relative to"):
         read_file(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "said"),
+    [("a.csv", ";", "semicolons"), ("a.csv", "\t", "tabs"), ("a.tsv", ",", "commas"), ("a.tsv", "|", "bars")],
+)
+def test_separator_is_found_and_said_once(tmp_path, name, separator, said):
+    path = tmp_path / name
+    pd.DataFrame(ROWS, columns=["text", "label"]).to_csv(path, sep=separator, index=False, quoting=1)
+    with pytest.warns(DataWarning, match=rf"{name}: the columns are separated by {said}, not by ") as caught:
+        assert rows(path) == ROWS
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_usual_separator_wins(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label,a;text;label\nhello,joy,1\n")
+    assert rows(path) == [("hello", "joy")]
+
+
+def test_tabs_in_txt_are_said(tmp_path):
+    path = write(tmp_path / "a.txt", "hello\tjoy\nwell; well\tfear\n")
+    with pytest.warns(DataWarning, match="line 1: no ';', but a tab") as caught:
+        assert rows(path) == [("hello", "joy"), ("well; well", "fear")]
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252", "latin-1"])
+@pytest.mark.parametrize(("name", "content"), [("a.txt", "café;joy\n"), ("a.csv", "text,label\ncafé,joy\n")])
+def test_named_encoding(tmp_path, encoding, name, content):
+    path = write(tmp_path / name, content, encoding)
+    assert rows(path, encoding=encoding) == [("café", "joy")]
+
+
+def test_undecodable_byte_is_found_far_into_a_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "é\u20ac;joy\n".encode() * 100_000 + b"\xe9;joy\n")
+    with pytest.raises(NotUtf8Error, match="line 100001: byte 0xe9 at offset 1000003 is not UTF-8"):
+        read_file(path)
+
+
+def test_reads_rows_one_at_a_time(tmp_path):
+    """What is wrong at the end is not found before the rows above it are read."""
+    path = write(tmp_path / "a.csv", "text,label\n" + "hello,joy\n" * 100_000 + "a,b,c\n")
+    found = read_rows(path)
+    assert next(found) == ("hello", "joy", 2)
+    with pytest.raises(MalformedFileError, match="line 100002"):
+        list(found)
+
+
+def test_parquet_comes_in_batches_with_numbers_of_rows(tmp_path):
+    count = BATCH_ROWS + 2
+    pd.DataFrame({"label": range(count), "other": 0, "text": map(str, range(count))}).to_parquet(tmp_path / "a.parquet")
+    frame = read_file(tmp_path / "a.parquet")
+    assert frame.iloc[-1].tolist() == [str(count - 1), count - 1, f"row {count - 1}"]
