@@ -53,7 +53,9 @@ def draw_classifier(
     _box(ax, 4.6, 0, 2.1, top - 0.28, f"encoder:\n{layers} layers of\nself-attention and\nfeed-forward net", FROZEN)
     _arrow(ax, 8.4, 8.9, top - 0.64)
     _box(ax, 8.95, top - 1, 1.1, 0.72, "head", TRAINED)
-    shown = [*label_names[:2], "..."] if len(label_names) > 3 else list(label_names)
+    shown = [name if len(name) <= 13 else f"{name[:12]}…" for name in label_names[:3]]
+    if len(label_names) > 3:
+        shown[2] = "..."
     _box(ax, 8.85, max(top - 3.6, 0), 1.3, 2.0, "a score for\n" + "\n".join(shown), DATA)
     _arrow(ax, 9.5, 9.5, top - 1.04, max(top - 3.6, 0) + 2.04)
     for x, name in ((0.6, "tokens"), (2.1, "token ids"), (3.6, "embeddings"), (5.65, "body"), (7.8, "hidden states")):
@@ -96,7 +98,7 @@ def draw_training_modes() -> Figure:
 def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
     style = "round,pad=0,rounding_size=0.08"
     ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=colour, edgecolor="0.35"))
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9, parse_math=False)
 
 
 def _arrow(ax: Axes, x: float, to_x: float, y: float, to_y: float | None = None) -> None:

@@ -5,8 +5,9 @@ Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,15 +15,30 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import confusion_matrix
 
 from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
 
+OTHER_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari", "Kohinoor Devanagari"),
+    *("Noto Sans Thai", "Thonburi", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS"),
+    *("Noto Emoji", "Segoe UI Emoji", "Symbola"),
+)
+"""Fonts of Linux, macOS and Windows that have letters which matplotlib's own font lacks."""
+
 
 def use_style() -> None:
-    """Give matplotlib this tutorial's look, for the rest of the session."""
+    """Give matplotlib this tutorial's look, for the rest of the session.
+
+    Letters that matplotlib's own font lacks are taken from the first of `OTHER_SCRIPTS` that is installed and has
+    them; where none has, matplotlib draws a box and says so.
+    """
     plt.style.use(str(files("emotion_tutorial") / "emotion_tutorial.mplstyle"))
+    installed = set(get_font_names())
+    plt.rcParams["font.family"] = ["sans-serif", *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -36,7 +52,8 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     _require_columns(frame, "label_name")
     counts = frame["label_name"].value_counts(ascending=True)
     ax = _axes(ax, height=1.2 + 0.4 * len(counts))
-    bars = ax.barh([_wrap(name) for name in counts.index], counts)
+    bars = ax.barh(range(len(counts)), counts)
+    _name_rows(ax, counts.index)
     ax.bar_label(bars, [f"{count:,}  ({count / len(frame):.0%})" for count in counts], padding=4)
     ax.set(title="Texts per label", xlabel="number of texts", xlim=(0, counts.max() * 1.2))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -63,13 +80,14 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.boxplot(
         [groups[name] for name in names],
         orientation="horizontal",
-        tick_labels=[_wrap(name) for name in names],
+        positions=range(len(names)),
         showfliers=False,
         patch_artist=True,
         boxprops={"facecolor": "#9ecae1"},
         medianprops={"color": "black", "linewidth": 2},
         widths=0.6,
     )
+    _name_rows(ax, names)
     ax.set(title="Words per text", xlabel="number of words", xlim=(0, None))
     ax.grid(axis="x")
     return ax
@@ -102,7 +120,7 @@ def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: S
         ax.scatter(x, y, s=1, color="0.88", linewidths=0, rasterized=True)
         if chosen.any():
             ax.hexbin(x[chosen], y[chosen], gridsize=20, extent=extent, mincnt=1, cmap="Blues", linewidths=0)
-        ax.set_title(_wrap(f"{label_names[panel]} ({chosen.sum():,})", 26), fontsize=10)
+        ax.set_title(f"{_wrap(label_names[panel], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
     figure.suptitle("Texts per label on the map of all texts (dark: many)", x=0.01, ha="left", weight="bold")
@@ -153,9 +171,10 @@ def plot_confusion_matrix(
             color="white" if share > 0.55 else "black",
             fontsize=9 if classes <= 12 else 6,
         )
-    names = [_wrap(name, 14) for name in label_names]
-    ax.set_xticks(range(classes), names, rotation=45 if classes > 4 else 0, ha="right" if classes > 4 else "center")
-    ax.set_yticks(range(classes), names)
+    names = [_wrap(name, 14, lines=2) for name in label_names]
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes > 4 else {}
+    ax.set_xticks(range(classes), names, parse_math=False, **turned)
+    ax.set_yticks(range(classes), names, parse_math=False)
     ax.set(title=title, xlabel="predicted label", ylabel="true label")
     ax.spines[:].set_visible(False)
     return ax
@@ -178,10 +197,13 @@ def plot_class_probabilities(
     scores = pd.Series(probabilities, dtype=float)
     if sort:
         scores = scores.sort_values(ascending=False, kind="stable")
-    ax = _axes(ax, height=3.6)
-    bars = ax.bar([_wrap(str(name), 14) for name in scores.index], scores * 100)
+    ax = _axes(ax, width=max(7, 0.8 * len(scores)), height=3.6)
+    bars = ax.bar(range(len(scores)), scores * 100)
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(scores) > 8 else {}
+    names = [_wrap(name, 14) for name in scores.index]
+    ax.set_xticks(range(len(scores)), names, parse_math=False, **turned)
     ax.bar_label(bars, [f"{score:.1%}" for score in scores], padding=2)
-    ax.set_title(_wrap(title, 60))
+    ax.set_title(_wrap(title, 60), parse_math=False)
     ax.set(ylabel="probability (%)", xlabel="label", ylim=(0, 112))
     ax.set_yticks(range(0, 101, 20))
     ax.grid(axis="y")
@@ -220,7 +242,8 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
     right.margins(x=0.1, y=0.2)
     right.legend(loc="lower right")
     for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.set_xlim(0.8, max(logs["epoch"]) + 0.2)
         ax.grid(axis="y")
     return figure
 
@@ -237,8 +260,8 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     scores = scores.sort_values("value")
     ax = _axes(ax, height=1.2 + 0.5 * len(scores))
     margins = np.stack([scores["value"] - scores["low"], scores["high"] - scores["value"]])
-    names = [_wrap(str(name)) for name in scores.index]
-    ax.errorbar(scores["value"], names, xerr=margins, fmt="o", capsize=4, markersize=7)
+    _name_rows(ax, scores.index)
+    ax.errorbar(scores["value"], range(len(scores)), xerr=margins, fmt="o", capsize=4, markersize=7)
     for y, (value, high) in enumerate(zip(scores["value"], scores["high"], strict=True)):
         ax.annotate(f"{value:.1%}", (high, y), xytext=(6, 0), textcoords="offset points", va="center")
     ax.set(title=title, xlabel=xlabel, xlim=(max(0, scores["low"].min() - 0.05), min(1.08, scores["high"].max() + 0.1)))
@@ -264,7 +287,7 @@ def plot_cost(scores: pd.DataFrame, *, title: str, ylabel: str, ax: Axes | None 
     for name, row in scores.sort_values("seconds")[["seconds", "value", "low", "high"]].iterrows():
         x, y, low, high = row.astype(float)
         ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", capsize=4, markersize=7)
-        label = f"{_wrap(str(name))}\n{y:.1%}"
+        label = f"{_wrap(name)}\n{y:.1%}"
         ax.annotate(label, (x, y), xytext=(8, 0), textcoords="offset points", va="center", parse_math=False)
     ax.set(title=title, xlabel="training time (seconds, logarithmic)", ylabel=ylabel, xscale="log")
     seconds = scores["seconds"]
@@ -380,8 +403,14 @@ def _axes(ax: Axes | None, *, width: float = 7, height: float = 4) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
 
 
-def _wrap(text: str, width: int = 24) -> str:
-    return textwrap.fill(str(text), width)
+def _wrap(text: object, width: int = 24, lines: int = 3) -> str:
+    return textwrap.fill(str(text), width, max_lines=lines, placeholder=" …")
+
+
+def _name_rows(ax: Axes, names: Iterable[object]) -> None:
+    """Name the rows 0, 1, ...: by position, since two names may be cut to the same."""
+    wrapped = [_wrap(name, 28, lines=2) for name in names]
+    ax.set_yticks(range(len(wrapped)), wrapped, parse_math=False)
 
 
 def _require_columns(frame: pd.DataFrame, *columns: str) -> None:

@@ -317,3 +317,45 @@ def test_explanations_without_words_or_weight_are_drawn():
         assert draw(explanation_of("a b"), ax=ax) is ax
         with pytest.raises(MissingColumnError, match="'label'"):
             draw(explanation_of("a b").drop(columns="label"))
+
+
+LONG = [f"a label whose name is much too long for one line of any figure, number {i}" for i in range(11)]
+
+
+def overlapping(ax: Axes, labels) -> list[tuple[str, str]]:
+    """Return neighbours among tick labels whose boxes overlap by more than a pixel."""
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in labels]
+    return [
+        (a.get_text(), b.get_text())
+        for (a, box), (b, other) in zip(
+            zip(labels, boxes, strict=True), list(zip(labels, boxes, strict=True))[1:], strict=False
+        )
+        if min(box.y1, other.y1) - max(box.y0, other.y0) > 1 and min(box.x1, other.x1) - max(box.x0, other.x0) > 1
+    ]
+
+
+@pytest.mark.parametrize("names", [LONG, ["$ 1", "$ 2 $"], ["only", "two"]], ids=["long", "dollars", "short"])
+def test_label_names_of_any_kind_have_room_and_are_not_mixed_up(names):
+    frame = pd.DataFrame({"text": ["a b", "a"] * len(names), "label_name": names + names[::-1]})
+    ids = list(range(len(names)))
+    scores = pd.DataFrame({"value": 0.5, "low": 0.4, "high": 0.6}, index=names)
+    rows = [et.plot_class_distribution(frame), et.plot_text_lengths(frame), et.plot_scores(scores, title="", xlabel="")]
+    rows.append(et.plot_confusion_matrix(y_true=ids, y_pred=ids, label_names=names))
+    for ax in rows:
+        labels = ax.get_yticklabels()
+        assert len(labels) == len(names)
+        assert overlapping(ax, labels) == []
+        assert not any(label.get_parse_math() for label in labels)
+    bars = et.plot_class_probabilities(dict.fromkeys(names, 1 / len(names)), title="it costs $5 or $6")
+    assert len(bars.patches) == len(names)
+    assert not bars.title.get_parse_math()
+    if len(names) <= 3:
+        assert [label.get_text() for label in bars.get_xticklabels()] == names
+
+
+def test_fonts_for_other_scripts_are_those_that_are_installed(monkeypatch):
+    monkeypatch.setattr("emotion_tutorial.plotting.get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Arial"])
+    with plt.rc_context():
+        et.use_style()
+        assert plt.rcParams["font.family"] == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
