@@ -72,8 +72,8 @@ def load_splits(
 ) -> DatasetDict:
     """Load labelled texts.
 
-    Texts are on disk, in a temporary folder that lasts as long as the process, and mapped into
-    memory: a million rows need little more memory than a thousand.
+    Texts are on disk, in a temporary folder (`TMPDIR` says where) that lasts as long as the process,
+    and mapped into memory: a million rows need little more memory than a thousand.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def load_splits(
         raise MissingFileError(f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}.")
     else:
         raise UnknownSourceError(
-            f"Unknown source {source!r}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
+            f"Unknown source {shorten(source)}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
             "or the path of a file or folder."
         )
     parts = {}

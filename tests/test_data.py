@@ -215,6 +215,11 @@ def test_refuses_an_unknown_name():
         load_splits("imbedded")
 
 
+def test_refuses_a_text_given_for_a_source():
+    with pytest.raises(UnknownSourceError, match=r"'i feel well today.* \.\.\.\. Use 'embedded'"):
+        load_splits("i feel well today, " * 1000)
+
+
 def test_refuses_a_missing_column(folder):
     with pytest.raises(MissingColumnError, match=r"no column 'tweet'"):
         load_splits(folder, text_column="tweet")

@@ -5,6 +5,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,8 @@ import pytest
 from emotion_tutorial import exceptions, load_splits
 from emotion_tutorial.exceptions import DataWarning
 
-PAGE = Path(__file__).parents[1] / "docs" / "malformed_inputs.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "malformed_inputs.md"
 
 
 class Case(NamedTuple):
@@ -181,12 +184,36 @@ def test_page_lists_these_inputs():
 
 def test_every_error_of_loading_is_shown():
     assert len(CASES) >= 35
-    source = "".join(
-        (PAGE.parents[1] / "emotion_tutorial" / name).read_text(encoding="utf-8") for name in ("files.py", "data.py")
-    )
+    source = "".join((ROOT / "emotion_tutorial" / name).read_text(encoding="utf-8") for name in ("files.py", "data.py"))
     raised = set(re.findall(r"\b\w+Error\b", source)) & set(vars(exceptions))
     elsewhere = {"TutorialError", "UnknownSourceError", "HubUnavailableError"}  # not of files
     assert raised - elsewhere == {case.error for case in CASES}
+
+
+def test_damaged_files_give_splits_or_one_clear_error(tmp_path):
+    command = [sys.executable, ROOT / "tools" / "fuzz_loading.py", "--seconds", "2", "--keep", tmp_path / "found"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"splits", "MalformedFileError", "NotUtf8Error"} < set(done.stdout.split())
+
+
+def test_another_outcome_is_a_finding(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import fuzz_loading
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("text")
+
+    monkeypatch.setattr(fuzz_loading, "load_splits", fail)
+    monkeypatch.setattr(sys, "argv", ["fuzz_loading.py", "--only", "7", "--keep", str(tmp_path / "found")])
+    with pytest.raises(SystemExit) as caught:
+        fuzz_loading.main()
+    assert caught.value.code == 1
+    assert len(list((tmp_path / "found").glob("7.*"))) == 1
+    printed = capsys.readouterr()
+    assert "FINDING" in printed.out
+    assert "--only 7" in printed.err
+    assert "KeyError: 'text'" in printed.err
 
 
 if __name__ == "__main__":
