@@ -7,7 +7,8 @@ import tempfile
 import uuid
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,12 +38,10 @@ from emotion_tutorial.exceptions import (
 from emotion_tutorial.files import (
     BATCH_ROWS,
     READERS,
-    Row,
+    Source,
     batch_rows,
-    checked_rows,
     in_batches,
-    place_unit,
-    read_rows,
+    open_file,
     require_columns,
     shorten,
     warn,
@@ -112,12 +111,12 @@ def load_splits(
     """
     names = None if label_names is None else _check_names(label_names)
     if source == "embedded":
-        sources = {split: _file_source(CORPUS_FOLDER / f"{split}.parquet") for split in SPLITS}
+        sources = {split: open_file(CORPUS_FOLDER / f"{split}.parquet") for split in SPLITS}
         names = names or list(EMOTIONS)
     elif os.path.exists(source):  # noqa: PTH110 - Path.exists fails for names that no file may have
         path = Path(source)
         paths = _find_files(path) if path.is_dir() else {"train": path}
-        sources = {split: _file_source(one, text_column, label_column, encoding) for split, one in paths.items()}
+        sources = {split: open_file(one, text_column, label_column, encoding) for split, one in paths.items()}
     elif source == "hub" or _is_hub_id(source):
         found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source))
         sources, hub_names = _hub_sources(found, str(source), text_column, label_column, names)
@@ -129,23 +128,10 @@ def load_splits(
             f"Unknown source {shorten(source)}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
             "or the path of a file or folder."
         )
-    parts = {}
-    for split, rows in sources.items():
-        parts[split] = _store(rows, split)
-        if not len(parts[split].codes):
-            raise EmptySplitError(f"Split {split!r} of {source} has no rows. Leave it out, or fill it.")
-    names = _find_names(parts["train"]) if names is None else names
-    if len(names) < 2:
-        raise TooFewClassesError(
-            f"{source} has {len(names)} class ({_list(names)}), and a classifier needs two or more. "
-            "Check label_column= and label_names=."
-        )
-    splits, labels = DatasetDict(), {}
-    for split, part in parts.items():
-        ids = labels[split] = _label_ids(part, names, split)
-        _warn_of_empty_texts(part, split)
-        splits[split] = Dataset.from_file(str(part.file)).add_column("label", ids, feature=ClassLabel(names=names))
-    return _complete(splits, labels["train"], source, seed)
+    with ExitStack() as undo:
+        splits = _build(sources, names, str(source), seed, undo)
+        undo.pop_all()
+    return splits
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
@@ -183,14 +169,10 @@ def _find_files(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _file_source(path: Path, *settings: str) -> "_Source":
-    return _Source(str(path), place_unit(path), read_rows(path, *settings))
-
-
 def _hub_sources(
     found: DatasetDict, source: str, text_column: str, label_column: str, given: list[str] | None
-) -> tuple[dict[str, "_Source"], list[str] | None]:
-    sources: dict[str, _Source] = {}
+) -> tuple[dict[str, Source], list[str] | None]:
+    sources: dict[str, Source] = {}
     names: list[str] | None = None
     for split, aliases in SPLITS.items():
         alias = next((alias for alias in aliases if alias in found), None)
@@ -203,30 +185,37 @@ def _hub_sources(
         names = names or (own_names and _check_names(own_names))
         by_name = own_names and (given is None or set(given) == set(own_names))  # else the ids are into the given names
         rows = batch_rows(batches, text_column, label_column, own_names if by_name else None)
-        name = f"{source}, {alias}"
-        sources[split] = _Source(name, "row", checked_rows(rows, name, "row"))
+        sources[split] = Source(f"{source}, {alias}", "row", rows)
     if "train" not in sources:
         raise MissingFileError(f"{source} has no split 'train', only {', '.join(map(repr, found))}.")
     return sources, names
 
 
-@dataclass
-class _Source:
-    """Rows, and how to call the place of one."""
-
-    name: str
-    unit: str
-    rows: Iterator[Row]
-
-    def where(self, place: int) -> str:
-        return f"{self.name}, {self.unit} {place}"
+def _build(sources: dict[str, Source], names: list[str] | None, source: str, seed: int, undo: ExitStack) -> DatasetDict:
+    parts = {}
+    for split, rows in sources.items():
+        parts[split] = _store(rows, split, undo)
+        if not len(parts[split].codes):
+            raise EmptySplitError(f"Split {split!r} of {source} has no rows. Leave it out, or fill it.")
+    names = _find_names(parts["train"]) if names is None else names
+    if len(names) < 2:
+        raise TooFewClassesError(
+            f"{source} has {len(names)} class ({_list(names)}), and a classifier needs two or more. "
+            "Check label_column= and label_names=."
+        )
+    splits, labels = DatasetDict(), {}
+    for split, part in parts.items():
+        ids = labels[split] = _label_ids(part, names, split)
+        _warn_of_empty_texts(part, split)
+        splits[split] = Dataset.from_file(str(part.file)).add_column("label", ids, feature=ClassLabel(names=names))
+    return _complete(splits, labels["train"], source, seed)
 
 
 @dataclass
 class _Part:
     """A split as read: the texts in a file, the labels as positions in `names`, -1 for none."""
 
-    source: _Source
+    source: Source
     file: Path
     names: list[str]
     codes: npt.NDArray[np.integer]
@@ -243,31 +232,33 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="texts-", ignore_cleanup_errors=True)
 
 
-def _store(source: _Source, split: str) -> _Part:
+def _store(source: Source, split: str, undo: ExitStack) -> _Part:
     """Read all rows, and write their texts to a file."""
     codes: dict[str, int] = {}
     labels, places, empty = columns = array("q"), array("q"), array("q")
     file = Path(_scratch().name) / f"{split}-{uuid.uuid4().hex}.arrow"
-    try:
-        with (
-            tqdm(desc=f"read {split}", unit=" rows", delay=2) as progress,
-            pa.OSFile(str(file), "wb") as sink,
-            pa.ipc.new_stream(sink, TEXTS_SCHEMA) as writer,
-        ):
-            for batch in in_batches(source.rows):
-                texts = [text or "" for text, _, _ in batch]
-                writer.write_batch(pa.record_batch([pa.array(texts, pa.string())], schema=TEXTS_SCHEMA))
-                empty.extend(row for row, text in enumerate(texts, len(places)) if not text.strip())
-                labels.extend(_find_code(label, codes, source, place) for _, label, place in batch)
-                places.extend(place for _, _, place in batch)
-                progress.update(len(batch))
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+    undo.callback(_delete, file)
+    with (
+        tqdm(desc=f"read {split}", unit=" rows", delay=2) as progress,
+        pa.OSFile(str(file), "wb") as sink,
+        pa.ipc.new_stream(sink, TEXTS_SCHEMA) as writer,
+    ):
+        for batch in in_batches(source):
+            texts = [text or "" for text, _, _ in batch]
+            writer.write_batch(pa.record_batch([pa.array(texts, pa.string())], schema=TEXTS_SCHEMA))
+            empty.extend(row for row, text in enumerate(texts, len(places)) if not text.strip())
+            labels.extend(_find_code(label, codes, source, place) for _, label, place in batch)
+            places.extend(place for _, _, place in batch)
+            progress.update(len(batch))
     return _Part(source, file, list(codes), *(np.asarray(column) for column in columns))
 
 
-def _find_code(label: Any, codes: dict[str, int], source: _Source, place: int) -> int:
+def _delete(file: Path) -> None:
+    with suppress(OSError):  # on Windows, while it is mapped; the folder goes with the process
+        file.unlink()
+
+
+def _find_code(label: Any, codes: dict[str, int], source: Source, place: int) -> int:
     """Return the code of a label: a new one for a label that is not in `codes` yet, -1 for none."""
     try:
         name = _as_name(label)
@@ -333,7 +324,7 @@ def _find_names(part: _Part) -> list[str]:
     return sorted(names, key=int) if all(map(_is_integer, names)) else names
 
 
-def _too_many(source: _Source, names: Iterable[str], where: str) -> TooManyClassesError:
+def _too_many(source: Source, names: Iterable[str], where: str) -> TooManyClassesError:
     some = ", ".join(map(shorten, itertools.islice(names, 3)))
     return TooManyClassesError(
         f"{source.name}: {len(list(names)):,} distinct labels {where}, such as {some}. Is that an id, or a text? Name "
@@ -371,7 +362,7 @@ def _warn_of_empty_texts(part: _Part, split: str) -> None:
         )
 
 
-def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str | Path, seed: int) -> DatasetDict:
+def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str, seed: int) -> DatasetDict:
     """Cut missing splits from train, all of one size: the training rows of the source decide it."""
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
@@ -380,11 +371,9 @@ def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str 
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         try:
             # What Dataset.train_test_split calls, which would take the labels one by one.
-            staying, leaving = next(
-                stratified_shuffle_split_generate_indices(
-                    labels[kept], len(kept) - size, size, rng=np.random.default_rng(seed)
-                )
-            )
+            rng = np.random.default_rng(seed)
+            parts = stratified_shuffle_split_generate_indices(labels[kept], len(kept) - size, size, rng)
+            staying, leaving = next(parts)
         except ValueError as error:
             raise TooFewRowsError(
                 f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of "

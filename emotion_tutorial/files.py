@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,53 @@ def read_file(
     MissingColumnError, SameColumnError, NotATextError
         If it does not hold texts and labels in two columns.
     """
-    unit = place_unit(path)
-    rows = read_rows(path, text_column, label_column, encoding)
+    source = open_file(path, text_column, label_column, encoding)
     return pd.DataFrame(
-        [(text, label, f"{unit} {place}") for text, label, place in rows],
+        [(text, label, f"{source.unit} {place}") for text, label, place in source],
         columns=["text", "label", "where"],
         dtype=object,
     )
 
 
-def read_rows(
+@dataclass
+class Source:
+    """Rows to iterate over, one at a time, and how to say where one stands.
+
+    Texts are strings of whole characters; what is missing is None.
+    """
+
+    name: str
+    unit: str
+    rows: Iterator[Row]
+
+    def where(self, place: int) -> str:
+        """Return the place of a row, for a message."""
+        return f"{self.name}, {self.unit} {place}"
+
+    def __iter__(self) -> Iterator[Row]:
+        for text, label, place in self.rows:
+            if isinstance(text, str):
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise MalformedFileError(
+                        f"{self.where(place)}: the text has half a character at position {error.start} "
+                        f"({text[error.start]!r}, a lone surrogate). Write the character whole, or leave it out."
+                    ) from error
+                yield text, label, place
+            elif text is None or text != text:
+                yield None, label, place
+            else:
+                raise NotATextError(
+                    f"{self.where(place)}: the text is {shorten(text)}, of type {type(text).__name__}. Texts are "
+                    "strings; put quotes around numbers, and join lists."
+                )
+
+
+def open_file(
     path: str | Path, text_column: str = "text", label_column: str = "label", encoding: str = "utf-8"
-) -> Iterator[Row]:
-    """Read the rows of `read_file` one at a time: the file never is in memory as a whole."""
+) -> Source:
+    """Return the rows that `read_file` reads, without reading them: the file never is in memory as a whole."""
     path = Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -112,33 +147,8 @@ def read_rows(
     found = next((what for mark, what in OTHER_FORMATS.items() if start.startswith(mark)), None)
     if found and suffix != ".parquet":
         raise MalformedFileError(f"{path}: the file is named {suffix}, but is {found}.")
-    return checked_rows(READERS[suffix](path, text_column, label_column, codec), str(path), place_unit(path))
-
-
-def place_unit(path: str | Path) -> str:
-    """Return what places in a file number: `line` or `row`."""
-    return "row" if Path(path).suffix.lower() == ".parquet" else "line"
-
-
-def checked_rows(rows: Iterable[Row], source: str, unit: str) -> Iterator[Row]:
-    """Yield the rows as they are, if their texts are strings of whole characters; None and NaN are None."""
-    for text, label, place in rows:
-        if isinstance(text, str):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise MalformedFileError(
-                    f"{source}, {unit} {place}: the text has half a character at position {error.start} "
-                    f"({text[error.start]!r}, a lone surrogate). Write the character whole, or leave it out."
-                ) from error
-            yield text, label, place
-        elif text is None or text != text:
-            yield None, label, place
-        else:
-            raise NotATextError(
-                f"{source}, {unit} {place}: the text is {shorten(text)}, of type {type(text).__name__}. Texts are "
-                "strings; put quotes around numbers, and join lists."
-            )
+    unit = "row" if suffix == ".parquet" else "line"
+    return Source(str(path), unit, READERS[suffix](path, text_column, label_column, codec))
 
 
 def require_columns(source: str, found: list[str], text_column: str, label_column: str, advice: str = "") -> None:
@@ -363,7 +373,7 @@ def _read_jsonl(path: Path, text_column: str, label_column: str, codec: str) -> 
 
 def _read_parquet(path: Path, text_column: str, label_column: str, _codec: str) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:  # else it holds whole row groups
             require_columns(str(path), file.schema_arrow.names, text_column, label_column)
             batches = file.iter_batches(BATCH_ROWS, columns=[text_column, label_column])
             yield from batch_rows(batches, text_column, label_column)

@@ -10,7 +10,7 @@ from emotion_tutorial.exceptions import (
     MissingFileError,
     NotUtf8Error,
 )
-from emotion_tutorial.files import BATCH_ROWS, read_file, read_rows
+from emotion_tutorial.files import BATCH_ROWS, open_file, read_file
 
 ROWS = [("i am; well", "joy"), ("“quoted”, and é", "sadness"), ("NA", "joy")]
 
@@ -137,7 +137,7 @@ def test_undecodable_byte_is_found_far_into_a_file(tmp_path):
 def test_reads_rows_one_at_a_time(tmp_path):
     """What is wrong at the end is not found before the rows above it are read."""
     path = write(tmp_path / "a.csv", "text,label\n" + "hello,joy\n" * 100_000 + "a,b,c\n")
-    found = read_rows(path)
+    found = iter(open_file(path))
     assert next(found) == ("hello", "joy", 2)
     with pytest.raises(MalformedFileError, match="line 100002"):
         list(found)

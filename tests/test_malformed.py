@@ -3,7 +3,6 @@
 # ruff: noqa: E501 - a table has long lines
 
 import io
-import json
 import re
 import subprocess
 import sys
@@ -70,6 +69,9 @@ CASES = [
     Case("white space only", "a.jsonl", b" \n\n", "EmptySplitError", "Split 'train' of"),
     Case("no header", "a.csv", b"i am well,joy\ni am not,fear\n", "MissingColumnError", "It has 'i am well', 'joy'; name the right ones with text_column= and label_column=. If its first line is data"),
     Case("other columns, under another separator", "a.csv", b"words;mood\nwell;joy\n", "MissingColumnError", "no column 'text'. It has 'words', 'mood'"),
+    Case("no header, under tabs", "a.tsv", b"i am well\tjoy\n", "MissingColumnError", r"If its first line is data, write 'text\tlabel' above it"),
+    Case("a name of thousands of characters", "a.csv", b"text,label" + b"l" * 9000 + b"\nwell,joy\n", "MissingColumnError", "no column 'label'. It has 'text', 'labell"),
+    Case("a key of thousands of characters", "a.jsonl", b'{"text": "a", "l' + b"l" * 9000 + b'": 1}\n', "MissingColumnError", "line 1: no column 'label'. It has 'text', 'lllll"),
     Case("a column twice", "a.csv", b"text,label,text\na,joy,b\n", "MalformedFileError", "2 columns are named 'text'"),
     Case("a column twice", "a.parquet", parquet(["a"], ["b"], ("text", "text")), "MalformedFileError", "2 columns are named 'text'", {"label_column": "label"}),
     Case("one column for both", "a.csv", TWO, "SameColumnError", "text_column= and label_column= both name 'text'", {"label_column": "text"}),
@@ -79,6 +81,7 @@ CASES = [
     Case("a quote that is not closed", "a.csv", b'text,label\nok,joy\n"open,joy\nnext,fear\n', "MalformedFileError", "line 3 to 4: unexpected end of data. Check the quotes"),
     Case("a quote that is not closed, in the header", "a.csv", b'"text,label\nok,joy\n', "MalformedFileError", "line 1 to 2: unexpected end of data"),
     Case("a quote inside a text in quotes", "a.csv", b'text,label\n"say "hello"",joy\n', "MalformedFileError", "line 2: ',' expected after '\"'"),
+    Case("a quote inside a text in quotes, under tabs", "a.tsv", b'text\tlabel\n"say "hello""\tjoy\n', "MalformedFileError", r"line 2: '\t' expected after"),
     Case("a field over the limit of the csv module", "a.csv", b"text,label\n" + b"x" * 200_000 + b",joy\n", "MalformedFileError", "line 2: field larger than field limit (131072)"),
     Case("no separator", "a.txt", b"good;joy\nno separator\n", "MalformedFileError", "line 2: no ';' between text and label in 'no separator'"),
     Case("tabs, and a line without", "a.txt", b"good\tjoy\nno separator\n", "MalformedFileError", "line 2: no '\\t' between text and label"),
@@ -99,6 +102,7 @@ CASES = [
     Case("not parquet", "a.parquet", TWO, "MalformedFileError", "not a parquet file, or a damaged one"),
     Case("cut off", "a.parquet", GOOD[:-20], "MalformedFileError", "not a parquet file, or a damaged one"),
     Case("no such column", "a.parquet", GOOD, "MissingColumnError", "no column 'tweet'. It has 'text', 'label'", {"text_column": "tweet"}),
+    Case("an unreadable label of a class alone", "a.jsonl", rb'{"text": "a", "label": "\u0007\n\u202e"}', "TooFewClassesError", r"has 1 class ('\x07\n\u202e')"),
     Case("several labels", "a.jsonl", b'{"text": "a", "label": ["joy", "fear"]}', "SeveralLabelsError", "line 1: the label is ['joy', 'fear'], but a text has one label"),
     Case("several labels", "a.parquet", parquet(["a"], [["joy", "fear"]]), "SeveralLabelsError", "row 0: the label is ['joy', 'fear']"),
     Case("an object for a label", "a.jsonl", b'{"text": "a", "label": {"joy": 1}}', "SeveralLabelsError", "line 1: the label is {'joy': 1}"),
@@ -174,7 +178,7 @@ a part of what the error says. `python tests/test_malformed.py` makes this page 
 def shorten(content: bytes) -> str:
     if content.startswith(b"PAR1"):
         return "(parquet)"  # its bytes are pyarrow's
-    shown = json.dumps(content[:60].decode("latin-1"))[1:-1]
+    shown = repr(content[:60])[2:-1]
     return shown + f" ... ({len(content):,} bytes)" if len(content) > 60 else shown or "(nothing)"
 
 
