@@ -28,10 +28,10 @@ from .evaluation import repeat_over_seeds as repeat_over_seeds
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
 from .sampling import LengthGroupedBatches as LengthGroupedBatches
+from .checkpoints import training_seconds as training_seconds
 from .finetuning import build_trainer as build_trainer
 from .finetuning import load_or_train as load_or_train
 from .finetuning import train_or_resume as train_or_resume
-from .finetuning import training_seconds as training_seconds
 from .inference import predict_proba as predict_proba
 from .errors import confused_pairs as confused_pairs
 from .errors import loss_frame as loss_frame

@@ -68,21 +68,26 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and rename what was written at the end: the file is there whole or not at all."""
     unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_sums(sums: Path, files: Iterable[Path], names: Iterable[str] = ()) -> None:
     """Write the SHA-256 of files that are beside it, as `sha256sum` does: under their names, or those given."""
     digests = {path.name: sha256(path) for path in files}
     lines = zip(digests.values(), names or digests, strict=True)
-    write_text_whole(sums, "".join(f"{digest}  {name}\n" for digest, name in lines))
+    with whole_file(sums) as unfinished:
+        unfinished.write_text("".join(f"{digest}  {name}\n" for digest, name in lines), encoding="utf-8")
 
 
-def damaged_files(sums: Path) -> list[str]:
+def damaged_files(sums: Path, pattern: str = "*") -> list[str]:
     """Return the names of the files that are missing or not as `write_sums` found them: none if all is well."""
     try:
         lines = [line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines()]
@@ -90,8 +95,10 @@ def damaged_files(sums: Path) -> list[str]:
         return [sums.name]
     if not lines:
         return [sums.name]
-    paths = [(digest, sums.with_name(name)) for digest, _, name in lines]
-    return [path.name for digest, path in paths if not path.is_file() or sha256(path) != digest]
+    paths = [(digest, sums.with_name(name or "?")) for digest, _, name in lines]
+    return [
+        path.name for digest, path in paths if path.match(pattern) and not (path.is_file() and sha256(path) == digest)
+    ]
 
 
 def kept_file(path: Path, write: Callable[[Path], None], *, timeout: float = -1) -> None:
@@ -131,13 +138,9 @@ def kept_file(path: Path, write: Callable[[Path], None], *, timeout: float = -1)
                     stacklevel=2,
                 )
                 path.unlink()
-            unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
-            try:
+            with whole_file(path) as unfinished:
                 write(unfinished)
                 write_sums(sums, [unfinished], [path.name])
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, sums: Path) -> bool:

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from emotion_tutorial.artifacts import SUMS, damaged_files
 from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, TooFewClassesError
 from emotion_tutorial.hub import download_checkpoint
 from emotion_tutorial.profiles import Profile
@@ -129,7 +130,7 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     Raises
     ------
     CheckpointError
-        If there is no such checkpoint, or its weights are not in safetensors.
+        If there is no such checkpoint, its weights are not in safetensors, or they are damaged.
     MissingExtraError, HubUnavailableError, DamagedDownloadError
     """
     if checkpoint == "embedded":
@@ -148,6 +149,11 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
             f"{checkpoint} has no weights in safetensors (model.safetensors). Other formats, such as "
             "pytorch_model.bin, are pickles: reading one can run whatever code it holds, so they are never loaded. "
             "Take another checkpoint, or have its owner save it with today's save_pretrained."
+        )
+    if weights and (folder / SUMS).is_file() and (damaged := damaged_files(folder / SUMS, "*.safetensors")):
+        raise CheckpointError(
+            f"{', '.join(damaged)} of {checkpoint} is missing or not what {SUMS} there says: damaged, or changed since "
+            f"it was saved. Copy or save it again, or delete {SUMS} if the change was meant."
         )
     return folder
 

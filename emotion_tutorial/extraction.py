@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.artifacts import kept_file, said_if_refused, write_text_whole
+from emotion_tutorial.artifacts import kept_file, said_if_refused, whole_file
 from emotion_tutorial.encoders import has_bfloat16, keep_freed_memory, limit_kernel_caches
 from emotion_tutorial.exceptions import ArtifactWarning, OtherArtifactError, OutOfMemoryError, OutOfMemoryWarning
 from emotion_tutorial.tokenization import Splits, context_size, warn_of_truncation
@@ -307,7 +307,8 @@ def _require_plan(folder: Path, plan: dict[str, Any]) -> None:
                         )
                         for shard in folder.glob("*.arrow"):
                             shard.unlink()
-                    write_text_whole(path, json.dumps(plan, indent=1, sort_keys=True))
+                    with whole_file(path) as unfinished:
+                        unfinished.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
                     found = plan
     if differing := [name for name in plan if found.get(name) != plan[name]]:
         raise OtherArtifactError(

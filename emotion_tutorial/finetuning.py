@@ -1,9 +1,6 @@
 """A Trainer, set up well."""
 
 import os
-import shutil
-import time
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -18,14 +15,21 @@ from datasets import Dataset, DatasetDict
 from filelock import FileLock
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_callback import ExportableState
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
-from emotion_tutorial.artifacts import SUMS, artifact_folder, damaged_files, said_if_refused, write_sums
+from emotion_tutorial.artifacts import artifact_folder, said_if_refused
+from emotion_tutorial.checkpoints import (
+    Checksums,
+    TrainingTime,
+    is_finished,
+    newest_checkpoint,
+    remove_unfinished_checkpoints,
+    repair_checkpoints,
+)
 from emotion_tutorial.encoders import best_device, has_bfloat16, keep_freed_memory, load_classifier, load_tokenizer
 from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import ArtifactWarning, TooFewClassesError
+from emotion_tutorial.exceptions import TooFewClassesError
 from emotion_tutorial.extraction import require_smaller_batch
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.sampling import LengthGroupedBatches
@@ -120,7 +124,7 @@ def build_trainer(
     }
     weights = _class_weights(class_weights, splits["train"], label_names)
     with said_if_refused(Path(output_dir)):
-        return _OrderedTrainer(
+        trainer = _OrderedTrainer(
             model=model,
             args=TrainingArguments(**(arguments | training_arguments)),
             train_dataset=splits["train"],
@@ -130,6 +134,10 @@ def build_trainer(
             compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
             callbacks=[TrainingTime(), Checksums()],
         )
+    # transformers 5.23 takes a classifier's loss, a mean over a batch, for one over all that is accumulated or that all
+    # processes have, and takes steps that are larger by as much.
+    trainer.model_accepts_loss_kwargs = False
+    return trainer
 
 
 def load_or_train(splits: DatasetDict, profile: Profile) -> Trainer:
@@ -150,8 +158,8 @@ def load_or_train(splits: DatasetDict, profile: Profile) -> Trainer:
     """
     settings = training_settings(profile)
     folder = artifact_folder("fine-tuned", splits=splits, checkpoint=profile.checkpoint, **settings)
-    _, state = _newest_checkpoint(folder)
-    if state and _is_finished(state) and state.best_model_checkpoint:
+    _, state = newest_checkpoint(folder)
+    if state and is_finished(state) and state.best_model_checkpoint:
         best = folder / Path(state.best_model_checkpoint).name  # the folder may have been moved
         trainer = build_trainer(splits, best, output_dir=folder, **settings)
         trainer.state = state
@@ -193,12 +201,12 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
     # Of the processes of one training only the first takes the lock, and all go on from what it found. A finished
     # training can be read where nobody may write.
     first = trainer.is_world_process_zero()
-    locked = first and (os.access(folder.parent, os.W_OK) or not _is_finished(_newest_checkpoint(folder)[1]))
+    locked = first and (os.access(folder.parent, os.W_OK) or not is_finished(newest_checkpoint(folder)[1]))
     with said_if_refused(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock") if locked else nullcontext():
             while True:
-                newest = _repair(folder) if first else None
+                newest = repair_checkpoints(folder) if first else None
                 [newest] = broadcast_object_list([newest], from_process=0)
                 if newest is None:
                     _start_from_first_weights(trainer)
@@ -214,7 +222,7 @@ def train_or_resume(trainer: Trainer) -> TrainOutput:
                 finally:
                     trainer.is_in_train = False
                     if first:
-                        _remove_unfinished(folder)
+                        remove_unfinished_checkpoints(folder)
                 _divide_batches(trainer)
 
 
@@ -239,142 +247,6 @@ def _divide_batches(trainer: Any) -> None:
     trainer.args.per_device_train_batch_size = smaller
     trainer.args.per_device_eval_batch_size = max(1, trainer.args.per_device_eval_batch_size // 2)
     trainer._train_batch_size = trainer.args.train_batch_size
-
-
-def _newest_checkpoint(folder: Path) -> tuple[Path | None, TrainerState | None]:
-    """Return the newest complete checkpoint in a training's folder, with the state of the training.
-
-    None if there is none, or if the best one, which the state names, is missing or damaged.
-    """
-    states = {path: state for path, state in _states(folder).items() if state and not _damage(path)}
-    newest = max(states, key=lambda path: states[path].global_step, default=None)
-    if newest is None:
-        return None, None
-    best = states[newest].best_model_checkpoint
-    return (newest, states[newest]) if not best or folder / Path(best).name in states else (None, None)
-
-
-def _repair(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; remove those that are damaged, or useless without the best, and say so."""
-    _remove_unfinished(folder)
-    for path in _states(folder):
-        if damage := _damage(path):
-            warnings.warn(
-                f"The checkpoint {path} is damaged: {', '.join(damage)} missing, or not what its {SUMS} says. It is "
-                "removed, and the training goes on without it.",
-                ArtifactWarning,
-                stacklevel=3,
-            )
-            shutil.rmtree(path, ignore_errors=True)
-    newest, _ = _newest_checkpoint(folder)
-    if newest is None and (others := _states(folder)):
-        warnings.warn(
-            f"The best checkpoint of the training in {folder} is damaged or gone. The training starts anew.",
-            ArtifactWarning,
-            stacklevel=3,
-        )
-        for path in others:
-            shutil.rmtree(path, ignore_errors=True)
-    return newest
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove the checkpoints that were not written to their end."""
-    for path, state in _states(folder).items():
-        if state is None and not (path / SUMS).exists():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _states(folder: Path) -> dict[Path, TrainerState | None]:
-    """Return the checkpoints in a training's folder, and the state of the training at those that are complete."""
-    states: dict[Path, TrainerState | None] = {}
-    for path in folder.glob("checkpoint-*"):
-        if path.is_dir() and path.name.removeprefix("checkpoint-").isdigit():
-            try:  # the Trainer writes the state last
-                states[path] = TrainerState.load_from_json(str(path / "trainer_state.json"))
-            except (OSError, ValueError, TypeError):
-                states[path] = None
-    return states
-
-
-def _damage(checkpoint: Path) -> list[str]:
-    return damaged_files(checkpoint / SUMS) if (checkpoint / SUMS).exists() else []
-
-
-def _is_finished(state: TrainerState | None) -> bool:
-    return state is not None and state.global_step == state.max_steps
-
-
-def training_seconds(trainer: Trainer) -> float:
-    """Return the seconds that a training took up to its last checkpoint, evaluations included, interruptions not.
-
-    Raises
-    ------
-    ValueError
-        If the trainer was not trained, or is not of `build_trainer`.
-    """
-    kept = cast(dict[str, Any], trainer.state.stateful_callbacks).get(TrainingTime.__name__)
-    if not kept or not kept["attributes"]["seconds"]:
-        raise ValueError("This trainer has no checkpoint of a training yet. Call train_or_resume(trainer) first.")
-    return float(kept["attributes"]["seconds"])
-
-
-class TrainingTime(TrainerCallback, ExportableState):
-    """Keep the seconds of a training in its checkpoints, so that they are known when it is not repeated."""
-
-    def __init__(self, seconds: float = 0):
-        self.seconds = seconds
-        self._since: float | None = None
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> None:
-        """Start, or go on from what the checkpoint says."""
-        callbacks = cast(dict[str, Any], state.stateful_callbacks)
-        kept = callbacks.setdefault(type(self).__name__, {"args": {}, "attributes": {"seconds": 0}})
-        # A trainer that begins again has the seconds of its attempt that was lost.
-        self.seconds = kept["attributes"]["seconds"] if state.global_step else 0
-        self._since = time.perf_counter()
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        if self._since is not None:
-            now = time.perf_counter()
-            self.seconds, self._since = self.seconds + now - self._since, now
-        return {"args": {}, "attributes": {"seconds": self.seconds}}
-
-
-class Checksums(TrainerCallback):
-    """Keep the digests of a checkpoint's files in it, so that a damaged one is not taken for whole."""
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> None:
-        """Find the best checkpoint in a folder that was moved: the state has its former path."""
-        best = Path(str(args.output_dir)) / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
-
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> None:
-        """Write the digests of the files that the first process wrote; others write their random states."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero:
-            others = set(folder.glob("rng_state_*.pth")) - {folder / "rng_state_0.pth"}
-            write_sums(folder / SUMS, sorted(path for path in set(folder.iterdir()) - others if path.is_file()))
 
 
 def _class_weights(

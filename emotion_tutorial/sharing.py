@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFound
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.artifacts import SUMS, whole_folder, write_sums
-from emotion_tutorial.encoders import EMBEDDED_CHECKPOINT
+from emotion_tutorial.encoders import EMBEDDED_CHECKPOINT, locate_checkpoint
 from emotion_tutorial.exceptions import (
     CheckpointError,
     DamagedDownloadError,
@@ -162,7 +162,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     Raises
     ------
     CheckpointError
-        If the folder holds no saved model.
+        If the folder holds no saved model, or a damaged one.
     NotLoggedInError, TokenRefusedError
         If there is no token, it has expired, or it may not write there.
     RepositoryIsPublicError
@@ -173,6 +173,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} holds no saved model (config.json, model.safetensors). Call save_model first.")
+    locate_checkpoint(folder)  # raises if the weights are damaged
     api = huggingface_hub.HfApi()
     try:
         repo_id = _create(api, repo_id, private)

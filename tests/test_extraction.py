@@ -6,7 +6,13 @@ import torch
 from datasets import DatasetDict
 
 from emotion_tutorial import extract_hidden_states, extraction, feature_matrix, load_encoder, tokenize
-from emotion_tutorial.exceptions import DataWarning, OtherArtifactError
+from emotion_tutorial.exceptions import (
+    ArtifactWarning,
+    DataWarning,
+    OtherArtifactError,
+    OutOfMemoryError,
+    OutOfMemoryWarning,
+)
 from emotion_tutorial.extraction import pool
 
 
@@ -146,3 +152,71 @@ def test_over_long_text_is_said(small, encoder, tokenizer):
     long = small["test"].select([0]).map(lambda row: {"text": "word " * 600})
     with pytest.warns(DataWarning, match=r"split 'data' from row 0 are longer.*row 0 \(602 tokens\)"):
         extract_hidden_states(long, encoder, tokenizer)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], lambda data: data[:300]]
+)
+def test_damaged_shard_is_computed_anew_and_said(small, encoder, tokenizer, tmp_path, small_shards, damage):
+    extract_hidden_states(small, encoder, tokenizer, folder=tmp_path)
+    whole = files(tmp_path)
+    shard = tmp_path / "train-00001.arrow"
+    assert (tmp_path / "train-00001.arrow.sha256").read_text().endswith("  train-00001.arrow\n")
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.warns(ArtifactWarning, match=r"train-00001\.arrow is damaged.*made anew"):
+        extract_hidden_states(small, encoder, tokenizer, folder=tmp_path)
+    assert files(tmp_path) == whole
+
+
+def test_damaged_plan_makes_all_anew(small, encoder, tokenizer, tmp_path, small_shards):
+    extract_hidden_states(small, encoder, tokenizer, folder=tmp_path)
+    whole = files(tmp_path)
+    for text in ("{", "[]", ""):
+        (tmp_path / "plan.json").write_text(text)
+        with pytest.warns(ArtifactWarning, match=r"plan\.json is damaged"):
+            extract_hidden_states(small, encoder, tokenizer, folder=tmp_path)
+        assert files(tmp_path) == whole
+
+
+@pytest.fixture
+def little_memory(encoder, monkeypatch) -> list[int]:
+    """Let the encoder take 7 texts at most; return the sizes of the batches that it was given."""
+    forward, sizes = type(encoder).forward, []
+
+    def limited(self, input_ids, **inputs):
+        sizes.append(len(input_ids))
+        if len(input_ids) > 7:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, input_ids, **inputs)
+
+    monkeypatch.setattr(type(encoder), "forward", limited)
+    return sizes
+
+
+def test_batches_are_halved_where_memory_is_short(small, encoder, tokenizer, little_memory, small_shards):
+    with pytest.warns(OutOfMemoryWarning, match=r"no memory for a batch of \d+ texts: CUDA out of memory\. .*smaller"):
+        features = extract_hidden_states(small, encoder, tokenizer, precision="float32")
+    assert max(little_memory[-50:]) <= 7  # later shards begin with small ones
+    for split in small:
+        expected = one_by_one(small[split]["text"], encoder, tokenizer, "cls")
+        np.testing.assert_allclose(feature_matrix(features[split])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried."), OutOfMemoryError, "no memory for a single text"),
+        (RuntimeError("CUDA error: device-side assert"), RuntimeError, "device-side assert"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.OutOfMemoryWarning")
+def test_memory_for_not_one_text_and_other_errors_are_raised(
+    small, encoder, tokenizer, monkeypatch, raised, expected, said
+):
+    def fail(self, *args, **kwargs):
+        raise raised
+
+    monkeypatch.setattr(type(encoder), "forward", fail)
+    with pytest.raises(expected, match=said) as caught:
+        extract_hidden_states(small, encoder, tokenizer)
+    assert type(caught.value) is expected

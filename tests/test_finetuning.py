@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +25,8 @@ from emotion_tutorial import (
     train_or_resume,
     training_seconds,
 )
-from emotion_tutorial.exceptions import TooFewClassesError
+from emotion_tutorial.artifacts import SUMS, damaged_files
+from emotion_tutorial.exceptions import ArtifactWarning, OutOfMemoryError, OutOfMemoryWarning, TooFewClassesError
 
 
 @pytest.fixture(scope="module")
@@ -315,3 +318,202 @@ def test_seconds_go_on_after_an_interruption(splits, tiny_checkpoint, tmp_path):
     again = build(splits, tiny_checkpoint, tmp_path)
     train_or_resume(again)
     assert training_seconds(again) > first > 0
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Path:
+    """Copy a finished training."""
+    return Path(shutil.copytree(trained.args.output_dir, tmp_path / "copied"))
+
+
+def best_and_last(folder: Path) -> tuple[Path, Path]:
+    last = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    state = json.loads((last / "trainer_state.json").read_text())
+    return folder / Path(state["best_model_checkpoint"]).name, last
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+
+
+def predictions(trainer: Trainer, splits: DatasetDict) -> np.ndarray:
+    return trainer.predict(tokenize(splits, trainer.processing_class)["test"]).predictions
+
+
+def test_checkpoints_have_checksums(copied):
+    for checkpoint in copied.glob("checkpoint-*"):
+        assert damaged_files(checkpoint / SUMS) == []
+        listed = {line.split("  ")[1] for line in (checkpoint / SUMS).read_text().splitlines()}
+        assert listed == {path.name for path in checkpoint.iterdir()} - {SUMS}
+        assert {"model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"} <= listed
+
+
+def test_damaged_last_checkpoint_is_left_out_and_said(splits, tiny_checkpoint, tmp_path):
+    reference = build(splits, tiny_checkpoint, tmp_path / "reference", save_total_limit=None)
+    train_or_resume(reference)
+    folder = Path(shutil.copytree(reference.args.output_dir, tmp_path / "copied"))
+    _, last = best_and_last(folder)
+    flip(last / "optimizer.pt")
+    trainer = build(splits, tiny_checkpoint, folder)
+    with pytest.warns(ArtifactWarning, match=rf"{last} is damaged: optimizer\.pt missing, or not what"):
+        train_or_resume(trainer)
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(reference, splits))
+    assert trainer.state.global_step == 30
+
+
+@pytest.mark.parametrize("loss", ["damaged", "gone"])
+def test_training_without_its_best_checkpoint_starts_anew(trained, splits, tiny_checkpoint, copied, loss):
+    best, last = best_and_last(copied)
+    if best == last:
+        other = best.with_name("checkpoint-31")  # then the state that names it is in another
+        shutil.copytree(best, other)
+        state = json.loads((other / "trainer_state.json").read_text()) | {"global_step": 31}
+        (other / "trainer_state.json").write_text(json.dumps(state))
+        (other / SUMS).unlink()
+    if loss == "damaged":
+        flip(best / "model.safetensors")
+    else:
+        shutil.rmtree(best)
+    trainer = build(splits, tiny_checkpoint, copied)
+    with pytest.warns(ArtifactWarning, match=r"best checkpoint of the training in .* is damaged or gone.*anew"):
+        train_or_resume(trainer)
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
+
+
+def test_half_written_checkpoint_is_not_taken(trained, splits, tiny_checkpoint, copied):
+    half = copied / "checkpoint-999"
+    shutil.copytree(best_and_last(copied)[1], half)
+    (half / SUMS).unlink()
+    state = half / "trainer_state.json"
+    state.write_text(state.read_text()[:-100])
+    trainer = build(splits, tiny_checkpoint, copied)
+    train_or_resume(trainer)
+    assert not half.exists()
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
+
+
+def test_checkpoints_of_earlier_versions_are_taken(trained, splits, tiny_checkpoint, copied, monkeypatch):
+    for sums in copied.glob(f"*/{SUMS}"):
+        sums.unlink()
+    trainer = build(splits, tiny_checkpoint, copied)
+    monkeypatch.setattr(Trainer, "training_step", lambda *args, **kwargs: pytest.fail("trained again"))
+    train_or_resume(trainer)
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
+
+
+def test_best_weights_are_found_in_a_folder_that_was_moved(splits, tiny_checkpoint, tmp_path):
+    class Ruin(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **kwargs):
+            if state.epoch == 3:
+                with torch.no_grad():
+                    for weight in model.parameters():
+                        weight.zero_()
+
+    trainer = build(splits, tiny_checkpoint, tmp_path / "here")
+    trainer.add_callback(Ruin())
+    train_or_resume(trainer)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = build(splits, tiny_checkpoint, tmp_path / "there")
+    train_or_resume(moved)
+    np.testing.assert_array_equal(predictions(moved, splits), predictions(trainer, splits))
+
+
+def test_second_attempt_of_a_trainer_begins_as_the_first(trained, splits, tiny_checkpoint, tmp_path):
+    """Interrupted before there was a checkpoint: the weights are in memory, trained for some steps."""
+
+    class Interrupt(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 7:
+                raise KeyboardInterrupt
+
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    interrupt = Interrupt()
+    trainer.add_callback(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_or_resume(trainer)
+    assert predictions(trainer, splits).shape == (50, 2)
+    trainer.remove_callback(interrupt)
+    train_or_resume(trainer)
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
+
+
+def limit_memory(trainer: Trainer, monkeypatch, texts: int, message: str = "CUDA out of memory. Tried.") -> list[int]:
+    """Let a model train on so many texts at once; return the sizes of the batches that it was given."""
+    model_class, sizes = type(trainer.model), []
+    forward = model_class.forward
+
+    def limited(self, input_ids=None, **inputs):
+        if self.training:
+            sizes.append(len(input_ids))
+            if len(input_ids) > texts:
+                raise torch.OutOfMemoryError(message)
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(model_class, "forward", limited)
+    return sizes
+
+
+def without_dropout(trainer: Trainer) -> Trainer:
+    for module in trainer.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    trainer.model.config.attention_probs_dropout_prob = 0.0
+    return trainer
+
+
+def test_batches_are_divided_where_memory_is_short(splits, tiny_checkpoint, tmp_path, monkeypatch):
+    """Without dropout, the steps of divided batches are those of whole ones, to rounding."""
+    whole = without_dropout(build(splits, tiny_checkpoint, tmp_path / "whole", epochs=1))
+    train_or_resume(whole)
+    divided = without_dropout(build(splits, tiny_checkpoint, tmp_path / "divided", epochs=1))
+    sizes = limit_memory(divided, monkeypatch, 5)
+    with pytest.warns(OutOfMemoryWarning, match="no memory for a batch of 16 texts"):
+        train_or_resume(divided)
+    assert sizes == [16, 8, *[4] * 40]
+    assert divided.args.gradient_accumulation_steps == 4
+    assert divided.state.global_step == whole.state.global_step == 10
+    np.testing.assert_allclose(predictions(divided, splits), predictions(whole, splits), atol=1e-3)
+
+
+def test_memory_that_runs_out_later_goes_on_from_the_checkpoint(splits, tiny_checkpoint, tmp_path, monkeypatch):
+    trainer = build(splits, tiny_checkpoint, tmp_path, epochs=2)
+    step, calls = Trainer.training_step, []
+
+    def limited(self, model, inputs, *rest):
+        calls.append(len(inputs["labels"]))
+        if len(calls) == 13:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried.")
+        return step(self, model, inputs, *rest)
+
+    monkeypatch.setattr(Trainer, "training_step", limited)
+    with pytest.warns(OutOfMemoryWarning):
+        train_or_resume(trainer)
+    assert calls == [16] * 13 + [8] * 20
+    assert trainer.state.global_step == 20
+
+
+def test_odd_batches_are_divided_evenly(splits, tiny_checkpoint, tmp_path, monkeypatch):
+    trainer = build(splits, tiny_checkpoint, tmp_path, epochs=1, batch_size=15)
+    sizes = limit_memory(trainer, monkeypatch, 7)
+    with pytest.warns(OutOfMemoryWarning):
+        train_or_resume(trainer)
+    assert sizes[:2] == [15, 5]
+    assert trainer.state.global_step == 11
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.OutOfMemoryWarning")
+def test_memory_for_not_one_text_is_said(splits, tiny_checkpoint, tmp_path, monkeypatch):
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    sizes = limit_memory(trainer, monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match="no memory for a single text"):
+        train_or_resume(trainer)
+    assert sizes == [16, 8, 4, 2, 1]
+
+
+def test_other_errors_of_a_training_pass(splits, tiny_checkpoint, tmp_path, monkeypatch):
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    limit_memory(trainer, monkeypatch, 0, "device-side assert")
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        train_or_resume(trainer)

@@ -5,7 +5,7 @@ import torch
 from transformers import set_seed
 
 from emotion_tutorial import load_classifier, predict_proba
-from emotion_tutorial.exceptions import DataWarning, NotATextError
+from emotion_tutorial.exceptions import DataWarning, NotATextError, OutOfMemoryError, OutOfMemoryWarning
 from emotion_tutorial.inference import label_names_of, predict_logits
 
 NAMES = ["no", "yes", "maybe", "never", "always", "often", "rarely", "seldom", "later", "now", "soon"]
@@ -73,3 +73,39 @@ def test_what_is_no_text_is_named(model, tokenizer, bad):
 
 def test_label_names_come_from_the_model(model):
     assert label_names_of(model) == NAMES
+
+
+def limit_memory(model, monkeypatch, texts: int) -> None:
+    forward = type(model).forward
+
+    def limited(self, input_ids, **inputs):
+        if len(input_ids) > texts:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, input_ids, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+
+
+def test_batches_are_halved_where_memory_is_short(model, tokenizer, monkeypatch):
+    expected = predict_logits(TEXTS * 30, model, tokenizer)
+    limit_memory(model, monkeypatch, 20)
+    with pytest.warns(OutOfMemoryWarning, match="no memory for a batch of 64 texts") as caught:
+        found = predict_logits(TEXTS * 30, model, tokenizer)
+    assert len([warning for warning in caught if warning.category is OutOfMemoryWarning]) == 2  # then 32, then 16
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.OutOfMemoryWarning")
+def test_memory_for_not_one_text_is_said(model, tokenizer, monkeypatch):
+    limit_memory(model, monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match=r"no memory for a single text: CUDA out of memory.*on the CPU"):
+        predict_proba(TEXTS, model, tokenizer)
+
+
+def test_other_errors_of_the_model_pass(model, tokenizer, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(type(model), "forward", fail)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        predict_proba(TEXTS, model, tokenizer)

@@ -6,7 +6,13 @@ from sklearn.metrics import average_precision_score
 
 import emotion_tutorial as et
 from emotion_tutorial import find_label_errors
-from emotion_tutorial.exceptions import NotATextError, TooFewClassesError, TooFewRowsError, UnknownLabelError
+from emotion_tutorial.exceptions import (
+    ArtifactWarning,
+    NotATextError,
+    TooFewClassesError,
+    TooFewRowsError,
+    UnknownLabelError,
+)
 
 WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "grey", "cold"], "wind": ["loud", "gusts", "blows"]}
 
@@ -92,8 +98,13 @@ def test_finished_folds_are_kept(weather, tmp_path, monkeypatch):
     assert len(calls) == 4 + 2
     assert len(list(tmp_path.glob("*.npy"))) == 5
     assert found.equals(find_label_errors(texts, labels, list(WORDS)))
+    fold = min(tmp_path.glob("*.npy"))
+    fold.write_bytes(fold.read_bytes()[:-1] + b"x")
+    with pytest.warns(ArtifactWarning, match=rf"{fold.name} is damaged.*made anew"):
+        assert found.equals(find_label_errors(texts, labels, list(WORDS), folder=tmp_path))
+    assert len(calls) == 4 + 2 + 5 + 1
     find_label_errors(texts, [1, *labels[1:]], list(WORDS), folder=tmp_path)  # other labels, other folds
-    assert len(calls) == 4 + 2 + 5 + 5
+    assert len(calls) == 4 + 2 + 5 + 1 + 5
 
 
 def test_labels_may_be_names_in_any_script(weather):

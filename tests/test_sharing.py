@@ -33,7 +33,7 @@ def metrics() -> pd.DataFrame:
 def test_reloaded_model_predicts_the_same(model, tokenizer, tmp_path):
     folder = save_model(model, tokenizer, tmp_path / "saved")
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
+        "README.md", "SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
     }  # fmt: skip
     again = predict_proba(TEXTS, load_classifier(folder, NAMES, "cpu"), load_tokenizer(folder))
     pd.testing.assert_frame_equal(again, predict_proba(TEXTS, model, tokenizer), check_exact=True)
@@ -129,3 +129,19 @@ def test_card_refuses_other_metrics(model, tokenizer):
 def test_push_wants_a_saved_model(tmp_path):
     with pytest.raises(CheckpointError, match="no saved model"):
         push_model(tmp_path, "me/mine")
+
+
+def test_damaged_weights_are_refused(model, tokenizer, tmp_path):
+    """A flipped bit loads without complaint: only the checksum tells."""
+    folder = save_model(model, tokenizer, tmp_path / "saved")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-100]):
+        weights.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors of .*saved is missing or not what SHA256SUMS"):
+            load_classifier(folder, NAMES, "cpu")
+        with pytest.raises(CheckpointError, match="SHA256SUMS"):
+            push_model(folder, "me/mine")
+    (folder / "SHA256SUMS").unlink()
+    weights.write_bytes(whole)
+    load_classifier(folder, NAMES, "cpu")  # as saved by others

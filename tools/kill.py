@@ -10,20 +10,25 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import DatasetDict
+from datasets import DatasetDict, disable_progress_bars
+from tqdm.std import tqdm
 from transformers import BertConfig, BertModel, set_seed
 from transformers.utils import logging
 
 import emotion_tutorial as et
-from emotion_tutorial import extraction, finetuning
+from emotion_tutorial import extraction
+from emotion_tutorial.checkpoints import newest_checkpoint
 from emotion_tutorial.encoders import load_saved_classifier
 
 KINDS = ("training", "extraction", "export", "save")
@@ -41,9 +46,10 @@ class LostError(AssertionError):
 def prepare(inputs: Path) -> None:
     """Write what the runs need: a small random encoder, a few hundred texts, and two classifiers."""
     inputs.mkdir(parents=True, exist_ok=True)
+    quietly()
     set_seed(0)
     tokenizer = et.load_tokenizer("embedded")
-    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
     BertModel(config).save_pretrained(inputs / "encoder")
     tokenizer.save_pretrained(inputs / "encoder")
     corpus = et.load_splits("embedded")
@@ -55,30 +61,32 @@ def prepare(inputs: Path) -> None:
         model.save_pretrained(inputs / f"classifier-{seed}")
 
 
-def work(kind: str, inputs: Path, place: Path, variant: int = 0) -> Any:
-    """Do what may be killed, and return what it gives.
+def quietly() -> None:
+    """Say nothing while all goes well."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()
+
+
+def set_up(kind: str, inputs: Path, place: Path, variant: int = 0) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """Return what may be killed, and what then says what was made.
 
     Variant 1 exports or saves another classifier, and in training keeps the checkpoints of all epochs.
     """
+    quietly()
     torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     tokenizer = et.load_tokenizer(inputs / "encoder")
     if kind in ("export", "save"):
         model = load_saved_classifier(inputs / f"classifier-{variant}")
-        if kind == "save":
-            et.save_model(model, tokenizer, place, name="saved")
-        else:
-            et.export_onnx(model, tokenizer, place, quantize=False)
-        return load(kind, place)
+        options: dict[str, Any] = {"name": "saved"} if kind == "save" else {"quantize": False}
+        write = et.save_model if kind == "save" else et.export_onnx
+        return partial(write, model, tokenizer, place, **options), partial(load, kind)
     splits = DatasetDict.load_from_disk(inputs / "splits")
     if kind == "extraction":
         extraction.SHARD_ROWS = 40
         encoder = et.load_encoder(inputs / "encoder", "cpu")
-        return {
-            split: et.feature_matrix(dataset)[0]
-            for split, dataset in et.extract_hidden_states(splits, encoder, tokenizer, folder=place).items()
-        }
+        extract = partial(et.extract_hidden_states, splits, encoder, tokenizer, folder=place)
+        return extract, lambda found: {split: et.feature_matrix(dataset)[0] for split, dataset in found.items()}
     trainer = et.build_trainer(
         splits,
         inputs / "encoder",
@@ -90,8 +98,7 @@ def work(kind: str, inputs: Path, place: Path, variant: int = 0) -> Any:
         disable_tqdm=True,
         save_total_limit=None if variant else 2,
     )
-    et.train_or_resume(trainer)
-    return {"logits": trainer.predict(splits["test"]).predictions}
+    return partial(et.train_or_resume, trainer), lambda _: {"logits": trainer.predict(splits["test"]).predictions}
 
 
 def load(kind: str, place: Path) -> dict[str, Any]:
@@ -102,9 +109,14 @@ def load(kind: str, place: Path) -> dict[str, Any]:
 
 
 def _child(answer: Connection, *given: Any) -> None:
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  a killed process's tracebacks
+    tqdm.set_lock(threading.RLock())  # not one of multiprocessing, which a killed process would leave
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  of a process that soon ends
     try:
-        answer.send(work(*given))
+        act, tell = set_up(*given)
+        answer.send("ready")
+        made = act()
+        answer.send("done")
+        answer.send(tell(made))
     except BaseException as error:  # noqa: BLE001  the parent says it
         answer.send(error)
 
@@ -125,29 +137,39 @@ class Survival:
     def __init__(self, kind: str, inputs: Path, scratch: Path):
         self.kind, self.inputs, self.scratch = kind, inputs, scratch
         self.reference, self.other = scratch / "reference-0", scratch / "reference-1"
+        self.seconds = float("inf")
         self.expected = self.run(self.reference)
-        start = time.monotonic()
-        self.others = self.run(self.other, variant=1)
-        self.seconds = time.monotonic() - start
+        if kind != "extraction":
+            self.others = self.run(self.other, variant=1)
 
     def run(self, place: Path, *, variant: int = 0, kill_after: float | None = None) -> Any:
-        """Run in a process of its own; return what it gives, or None if it was killed."""
+        """Run in a process of its own; return what it gives, or None if it was killed before its end."""
         here, there = PROCESSES.Pipe(duplex=False)
         process = PROCESSES.Process(target=_child, args=(there, self.kind, self.inputs, place, variant))
         process.start()
         there.close()
-        if here.poll(kill_after):
-            try:
-                answer = here.recv()
-            except EOFError:
-                answer = LostError(f"the process ended with {process.exitcode} and said nothing")
+        try:
+            self.receive(here)  # it is ready
+            start = time.monotonic()
+            if not here.poll(kill_after):
+                return None
+            self.receive(here)  # it is done
+            self.seconds = min(self.seconds, time.monotonic() - start)
+            return self.receive(here)
+        finally:
+            process.kill()
             process.join()
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
-        process.kill()
-        process.join()
-        return None
+
+    @staticmethod
+    def receive(connection: Connection) -> Any:
+        """Return what a process says, or raise what it raised."""
+        try:
+            said = connection.recv()
+        except EOFError:
+            raise LostError("a process ended without a word") from None
+        if isinstance(said, BaseException):
+            raise said
+        return said
 
     def trial(self, random_: random.Random) -> tuple[bool, str]:
         """Kill a run at a random moment and run it again; return whether it was killed in time, and how it went on.
@@ -177,7 +199,7 @@ class Survival:
     def look(self, place: Path, before: bool) -> str:
         """Check that what stands in the place is whole; say what a run has left to do."""
         if self.kind == "training":
-            newest, state = finetuning._newest_checkpoint(place)
+            newest, state = newest_checkpoint(place)
             if newest is None or state is None:
                 return "restarted"
             weights = [(folder / newest.name / "model.safetensors") for folder in (self.other, place)]
@@ -212,9 +234,8 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args()
     lost = 0
-    print(
-        f"seed {options.seed}\n| kind | s, uninterrupted | kills | before the end | survived | how |\n|---|---|---|---|---|---|"
-    )
+    print(f"seed {options.seed}\n\n| kind | s, uninterrupted | kills | before the end | survived | how |")
+    print("|---" * 6 + "|")
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder) / "inputs")
         for kind in options.kinds:
