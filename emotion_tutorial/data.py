@@ -366,19 +366,22 @@ def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str,
     """Cut missing splits from train, all of one size: the training rows of the source decide it."""
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
-    size = max(round(HELD_OUT_SHARE * len(train)), train.features["label"].num_classes)
+    names = train.features["label"].names
+    size = max(round(HELD_OUT_SHARE * len(train)), len(names))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
-        try:
-            # What Dataset.train_test_split calls, which would take the labels one by one.
-            rng = np.random.default_rng(seed)
-            parts = stratified_shuffle_split_generate_indices(labels[kept], len(kept) - size, size, rng)
-            staying, leaving = next(parts)
-        except ValueError as error:
+        classes, counts = np.unique(labels[kept], return_counts=True)
+        rarest, rows = classes[counts.argmin()], counts.min()
+        if rows < 2 or len(kept) < size + len(classes):
             raise TooFewRowsError(
-                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of "
-                f"{source}: {error} Give a {split} file, or more rows of the rare classes."
-            ) from error
+                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {source}: of class "
+                f"{names[rarest]!r} there {'is' if rows == 1 else 'are'} {rows}, and each class has to stand on both "
+                f"sides. Give a {split} file, or more rows of the rare classes."
+            )
+        # What Dataset.train_test_split calls, which would take the labels one by one.
+        rng = np.random.default_rng(seed)
+        parts = stratified_shuffle_split_generate_indices(labels[kept], len(kept) - size, size, rng)
+        staying, leaving = next(parts)
         kept, splits[split] = kept[staying], train.select(kept[leaving])
     if missing:
         splits["train"] = train.select(kept)

@@ -188,8 +188,10 @@ def test_refuses_several_labels_for_a_text(tmp_path):
 
 def test_refuses_to_cut_a_split_from_too_few_rows(tmp_path):
     path = write_csv(tmp_path / "a.csv", [*make_rows(30), ("only one", "rare")])
-    with pytest.raises(TooFewRowsError, match=r"split 'test' from the 31 training rows"):
+    with pytest.raises(TooFewRowsError, match=r"split 'test' from the 31 training rows of .*class 'rare' there is 1,"):
         load_splits(path)
+    with pytest.raises(TooFewRowsError, match=r"Cannot cut 40 rows for split 'test' from the 31 training rows"):
+        load_splits(path, label_names=["a", "b", "rare", *(f"{i}th" for i in range(37))])
 
 
 def test_refuses_a_folder_without_train(folder):
