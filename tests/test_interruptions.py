@@ -5,6 +5,7 @@
 
 import copy
 import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -18,8 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import DatasetDict
 from jupyter_client.manager import KernelManager
+from transformers import Trainer
 
+import emotion_tutorial as et
 from emotion_tutorial import exporting
 from emotion_tutorial.__main__ import main
 from emotion_tutorial.exceptions import ArtifactError
@@ -160,26 +164,67 @@ def test_command_line_says_in_one_line_that_the_disk_is_full(inputs, mounted, tm
 # ---- read-only
 
 
-def test_finished_artifact_on_a_read_only_disk_is_used(quick, mounted):
-    place = mounted("size=200m")
+@pytest.fixture
+def disk(tmp_path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Return a folder, and what makes it read-only: a mount for root, for whom permissions do not count."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = False
+
+    def make_read_only() -> None:
+        nonlocal mounted
+        if os.geteuid():
+            for path in (folder, *folder.rglob("*")):
+                path.chmod(0o555 if path.is_dir() else 0o444)
+            return
+        for options in (["--bind"], ["-o", "remount,bind,ro"]):
+            if (
+                not shutil.which("mount")
+                or subprocess.run(["mount", *options, folder, folder], stderr=subprocess.DEVNULL).returncode
+            ):
+                pytest.skip("this is root, and mounting is not permitted")
+            mounted = True
+
+    yield folder, make_read_only
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_finished_artifact_on_a_read_only_disk_is_used(quick, disk):
+    folder, make_read_only = disk
+    place = folder / "artifact"
     first = quick.run(place)
-    before = {path: path.stat().st_mtime_ns for path in place.parent.rglob("*")}
-    mounted("ro")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    make_read_only()
     if quick.kind in ("training", "extraction"):
         assert kill._same(quick.run(place), first)
     else:
         assert kill._same(kill.load(quick.kind, place), first)
-        with pytest.raises(ArtifactError, match="Read-only file system"):
+        with pytest.raises(ArtifactError, match=r"Read-only file system|Permission denied"):
             quick.run(place)
-    assert {path: path.stat().st_mtime_ns for path in place.parent.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_what_would_have_to_be_written_on_a_read_only_disk_is_refused(quick, mounted):
-    place = mounted("size=200m")
-    mounted("ro")
+def test_finished_training_of_a_profile_on_a_read_only_disk_is_used(inputs, disk, monkeypatch):
+    folder, make_read_only = disk
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(folder))
+    splits = DatasetDict.load_from_disk(inputs / "splits")
+    profile = et.get_profile("quick", checkpoint=str(inputs / "encoder"), epochs=1, batch_size=32)
+    first = et.load_or_train(splits, profile)
+    make_read_only()
+    monkeypatch.setattr(Trainer, "train", lambda *args, **kwargs: pytest.fail("trained again"))
+    again = et.load_or_train(splits, profile)
+    assert np.array_equal(again.predict(splits["test"]).predictions, first.predict(splits["test"]).predictions)
+
+
+def test_what_would_have_to_be_written_on_a_read_only_disk_is_refused(quick, disk):
+    folder, make_read_only = disk
+    make_read_only()
     start = time.monotonic()
-    with pytest.raises(ArtifactError, match=f"Could not write to {place}: .*Read-only file system"):
-        quick.run(place)
+    with pytest.raises(ArtifactError, match=rf"Could not write to {folder}/artifact: .*(Read-only|Permission denied)"):
+        quick.run(folder / "artifact")
     assert time.monotonic() - start < 30  # before an epoch was trained in vain
 
 
