@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -11,10 +12,13 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from emotion_tutorial import load_splits
 from emotion_tutorial.exceptions import DataWarning
 from emotion_tutorial.files import read_file
+
+set_hypothesis_home_dir(Path(os.environ["HF_HOME"]).with_name("hypothesis"))  # conftest.py's folder of this run
 
 Rows = list[tuple[str, str]]
 AWKWARD = [
