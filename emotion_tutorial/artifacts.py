@@ -93,9 +93,9 @@ def damaged_files(sums: Path, pattern: str = "*") -> list[str]:
         lines = [line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):
         return [sums.name]
-    if not lines:
+    if not lines or not all(name for _, _, name in lines):
         return [sums.name]
-    paths = [(digest, sums.with_name(name or "?")) for digest, _, name in lines]
+    paths = [(digest, sums.with_name(name)) for digest, _, name in lines]
     return [
         path.name for digest, path in paths if path.match(pattern) and not (path.is_file() and sha256(path) == digest)
     ]

@@ -3,13 +3,14 @@
 import shutil
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from emotion_tutorial.artifacts import SUMS, damaged_files, write_sums
+from emotion_tutorial.artifacts import SUMS, UNFINISHED, damaged_files, write_sums
 from emotion_tutorial.exceptions import ArtifactWarning
 
 
@@ -55,6 +56,9 @@ def remove_unfinished_checkpoints(folder: Path) -> None:
     for path, state in _states(folder).items():
         if state is None and not (path / SUMS).exists():
             shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f"checkpoint-*/*.{UNFINISHED}"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _states(folder: Path) -> dict[Path, TrainerState | None]:

@@ -232,7 +232,8 @@ def _start_from_first_weights(trainer: Trainer) -> None:
     if first := _FIRST_WEIGHTS.get(trainer):
         model.load_state_dict(first)
         set_seed(trainer.args.seed)
-        cast(Any, trainer.optimizer).state.clear()
+        if trainer.optimizer is not None:
+            trainer.optimizer.state.clear()
     else:
         _FIRST_WEIGHTS[trainer] = {
             name: weight.detach().to("cpu", copy=True) for name, weight in model.state_dict().items()

@@ -25,7 +25,7 @@ from emotion_tutorial import (
     train_or_resume,
     training_seconds,
 )
-from emotion_tutorial.artifacts import SUMS, damaged_files
+from emotion_tutorial.artifacts import SUMS, UNFINISHED, damaged_files
 from emotion_tutorial.exceptions import ArtifactWarning, OutOfMemoryError, OutOfMemoryWarning, TooFewClassesError
 
 
@@ -388,9 +388,12 @@ def test_half_written_checkpoint_is_not_taken(trained, splits, tiny_checkpoint, 
     (half / SUMS).unlink()
     state = half / "trainer_state.json"
     state.write_text(state.read_text()[:-100])
+    beside = best_and_last(copied)[0] / f"{SUMS}.{UNFINISHED}"
+    beside.touch()
     trainer = build(splits, tiny_checkpoint, copied)
     train_or_resume(trainer)
     assert not half.exists()
+    assert not beside.exists()
     np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
 
 
