@@ -40,9 +40,9 @@ def extract_padded_to_the_longest(
         with torch.no_grad():
             return {"hidden_state": encoder(**inputs).last_hidden_state[:, 0].cpu().numpy()}
 
-    padded = dataset.map(encode, batched=True, batch_size=None, new_fingerprint="padded")
+    padded = dataset.map(encode, batched=True, batch_size=None, new_fingerprint="padded", load_from_cache_file=False)
     padded.set_format("torch", columns=["input_ids", "attention_mask", "label"])
-    hidden = padded.map(extract, batched=True, batch_size=1000, new_fingerprint="hidden")
+    hidden = padded.map(extract, batched=True, batch_size=1000, new_fingerprint="hidden", load_from_cache_file=False)
     return feature_matrix(hidden)[0]
 
 

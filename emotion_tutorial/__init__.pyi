@@ -42,6 +42,7 @@ from .sharing import save_model as save_model
 from .onnx_classifier import OnnxClassifier as OnnxClassifier
 from .exporting import export_onnx as export_onnx
 from .serving import create_app as create_app
+from .style import use_style as use_style
 from .plotting import plot_calibration as plot_calibration
 from .plotting import plot_class_distribution as plot_class_distribution
 from .plotting import plot_class_probabilities as plot_class_probabilities
@@ -53,7 +54,6 @@ from .plotting import plot_learning_curve as plot_learning_curve
 from .plotting import plot_losses as plot_losses
 from .plotting import plot_scores as plot_scores
 from .plotting import plot_text_lengths as plot_text_lengths
-from .plotting import use_style as use_style
 from .explanation_plots import plot_coloured_text as plot_coloured_text
 from .explanation_plots import plot_explanation as plot_explanation
 from .diagrams import draw_classifier as draw_classifier

@@ -14,6 +14,9 @@ from typing import Any
 import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
 from emotion_tutorial.exceptions import TutorialError
 
+SOURCE = ("data", "text_column", "label_column", "checkpoint")
+"""Settings of a profile that both `finetune` and `extract` take."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments, and do what they say; errors of the input end it with one line."""
@@ -31,11 +34,11 @@ def finetune(options: argparse.Namespace) -> dict[str, object]:
     from emotion_tutorial.finetuning import training_settings
 
     _take_a_device()
-    given = {name: getattr(options, name) for name in ("data", "checkpoint", "learning_rate", "epochs", "batch_size")}
+    given = {name: getattr(options, name) for name in (*SOURCE, "learning_rate", "epochs", "batch_size")}
     profile = et.get_profile(
         options.profile, seed=options.seed, **{name: value for name, value in given.items() if value is not None}
     )
-    splits = et.load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
+    splits = et.load_splits(profile.data, **profile.columns)
     settings = training_settings(profile)
     start = time.perf_counter()
     device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
@@ -73,9 +76,9 @@ def extract(options: argparse.Namespace) -> dict[str, object]:
     _take_a_device()
     profile = et.get_profile(
         options.profile,
-        **{name: value for name in ("data", "checkpoint") if (value := getattr(options, name)) is not None},
+        **{name: value for name in SOURCE if (value := getattr(options, name)) is not None},
     )
-    splits = et.load_splits(profile.data, text_column=options.text_column, label_column=options.label_column)
+    splits = et.load_splits(profile.data, **profile.columns)
     encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     start = time.perf_counter()
     et.extract_hidden_states(
@@ -126,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--output", type=Path, required=True, help="folder; an interrupted run goes on there")
         sub.add_argument("--profile", help="quick or full: where the other settings come from")
         sub.add_argument("--data", help="embedded, hub, a Hub id, a file or a folder")
-        sub.add_argument("--text-column", default="text")
-        sub.add_argument("--label-column", default="label")
+        sub.add_argument("--text-column", help="text, unless given")
+        sub.add_argument("--label-column", help="label, unless given")
         sub.add_argument("--checkpoint", help="embedded, a Hub id or a folder")
         sub.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
     tuning, extraction = commands.choices["finetune"], commands.choices["extract"]

@@ -6,7 +6,6 @@ Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,30 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import confusion_matrix
 
 from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
-
-OTHER_SCRIPTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Apple SD Gothic Neo"),
-    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari", "Kohinoor Devanagari"),
-    *("Noto Sans Thai", "Thonburi", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS"),
-    *("Noto Emoji", "Segoe UI Emoji", "Symbola"),
-)
-"""Fonts of Linux, macOS and Windows that have letters which matplotlib's own font lacks."""
-
-
-def use_style() -> None:
-    """Give matplotlib this tutorial's look, for the rest of the session.
-
-    Letters that matplotlib's own font lacks are taken from the first of `OTHER_SCRIPTS` that is installed and has
-    them; where none has, matplotlib draws a box and says so.
-    """
-    plt.style.use(str(files("emotion_tutorial") / "emotion_tutorial.mplstyle"))
-    installed = set(get_font_names())
-    plt.rcParams["font.family"] = ["sans-serif", *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import TypedDict
 
 from emotion_tutorial.exceptions import UnknownProfileError
 
@@ -49,9 +50,16 @@ class Profile:
     label_column: str = "label"
 
     @property
-    def columns(self) -> dict[str, str]:
+    def columns(self) -> "Columns":
         """The columns, as arguments of `load_splits`."""
         return {"text_column": self.text_column, "label_column": self.label_column}
+
+
+class Columns(TypedDict):
+    """What the columns of a source are called."""
+
+    text_column: str
+    label_column: str
 
 
 PROFILES = {

@@ -181,14 +181,6 @@ def test_diagrams_show_what_they_are_given():
         et.draw_classifier(["a"], [1, 2])
 
 
-def test_style_is_applied():
-    with plt.rc_context():
-        et.use_style()
-        assert plt.rcParams["axes.titlelocation"] == "left"
-    with pytest.raises(TypeError):
-        et.use_style("dark")
-
-
 def test_losses_are_split_by_right_and_wrong():
     losses = pd.DataFrame(
         {"label": ["a", "a", "b"], "predicted_label": ["a", "b", "b"], "loss": [0.0, 3.0, 0.2]}  # 0 has no logarithm
@@ -352,10 +344,3 @@ def test_label_names_of_any_kind_have_room_and_are_not_mixed_up(names):
     assert not bars.title.get_parse_math()
     if len(names) <= 3:
         assert [label.get_text() for label in bars.get_xticklabels()] == names
-
-
-def test_fonts_for_other_scripts_are_those_that_are_installed(monkeypatch):
-    monkeypatch.setattr("emotion_tutorial.plotting.get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Arial"])
-    with plt.rc_context():
-        et.use_style()
-        assert plt.rcParams["font.family"] == ["sans-serif", "Noto Sans CJK JP", "Symbola"]

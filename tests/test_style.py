@@ -1,0 +1,19 @@
+import matplotlib.pyplot as plt
+import pytest
+
+import emotion_tutorial as et
+
+
+def test_style_is_applied():
+    with plt.rc_context():
+        et.use_style()
+        assert plt.rcParams["axes.titlelocation"] == "left"
+    with pytest.raises(TypeError):
+        et.use_style("dark")
+
+
+def test_fonts_for_other_scripts_are_those_that_are_installed(monkeypatch):
+    monkeypatch.setattr("emotion_tutorial.style.get_font_names", lambda: ["Symbola", "Noto Sans CJK JP", "Arial"])
+    with plt.rc_context():
+        et.use_style()
+        assert plt.rcParams["font.family"] == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
