@@ -383,13 +383,13 @@ def test_training_without_its_best_checkpoint_starts_anew(trained, splits, tiny_
 
 
 def test_half_written_checkpoint_is_not_taken(trained, splits, tiny_checkpoint, copied):
+    beside = best_and_last(copied)[0] / f"{SUMS}.{UNFINISHED}"
+    beside.touch()
     half = copied / "checkpoint-999"
     shutil.copytree(best_and_last(copied)[1], half)
     (half / SUMS).unlink()
     state = half / "trainer_state.json"
     state.write_text(state.read_text()[:-100])
-    beside = best_and_last(copied)[0] / f"{SUMS}.{UNFINISHED}"
-    beside.touch()
     trainer = build(splits, tiny_checkpoint, copied)
     train_or_resume(trainer)
     assert not half.exists()
