@@ -1,5 +1,6 @@
 """The look of every figure, and its fonts."""
 
+import logging
 from importlib.resources import files
 
 import matplotlib.pyplot as plt
@@ -22,4 +23,5 @@ def use_style() -> None:
     """
     plt.style.use(str(files("emotion_tutorial") / "emotion_tutorial.mplstyle"))
     installed = set(get_font_names())
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # that such a font is not there in bold
     plt.rcParams["font.family"] = ["sans-serif", *(name for name in OTHER_SCRIPTS if name in installed)]

@@ -17,3 +17,12 @@ def test_fonts_for_other_scripts_are_those_that_are_installed(monkeypatch):
     with plt.rc_context():
         et.use_style()
         assert plt.rcParams["font.family"] == ["sans-serif", "Noto Sans CJK JP", "Symbola"]
+
+
+def test_a_font_without_bold_is_no_news(caplog):
+    with plt.rc_context():
+        et.use_style()
+        plt.rcParams["font.family"] = ["sans-serif", "cmtt10"]  # matplotlib's own, in one weight only
+        plt.figure().suptitle("one", weight="bold")
+        plt.gcf().canvas.draw()
+    assert caplog.text == ""
