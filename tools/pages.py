@@ -204,7 +204,7 @@ def main() -> None:
     if options.kind == "html":
         write_html(options.folder, paths + sorted(EXAMPLES.glob(f"{options.only}*.ipynb")))
     else:
-        for name in ("PROFILE", "DATA", "CHECKPOINT"):
+        for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
             os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
         write_docs(paths)
 
