@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -343,9 +344,13 @@ def test_interrupt_during_a_save_leaves_what_was_there(survivals, inputs, tmp_pa
     here, there = multiprocessing.Pipe(duplex=False)
     process = kill.PROCESSES.Process(target=kill._child, args=(there, "save", inputs, place))
     process.start()
+    there.close()
     assert here.recv() == "ready"
     time.sleep(random.Random(seed).uniform(0, survival.seconds))
     process._popen._send_signal(signal.SIGINT)
+    with suppress(EOFError):
+        while True:
+            here.recv()  # if it came to its end: nobody can say more than a pipe holds while nobody listens
     process.join()
     assert survival.look(place, before=True) in ("restarted", "was complete")
     assert leftovers(place) == set()
