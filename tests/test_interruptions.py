@@ -351,4 +351,5 @@ def test_interrupt_during_a_save_leaves_what_was_there(survivals, inputs, tmp_pa
         pass  # a process that came to its end says more than a pipe holds, and waits until somebody listens
     process.join()
     assert survival.look(place, before=True) in ("restarted", "was complete")
-    assert leftovers(place) == set()
+    assert kill._same(survival.run(place), survival.expected)
+    assert leftovers(place) == set()  # not even if the interrupt came while the process tidied up
