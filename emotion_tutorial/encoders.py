@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -21,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from emotion_tutorial.artifacts import SUMS, damaged_files
+from emotion_tutorial.artifacts import SUMS, damaged_files, sha256
 from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, TooFewClassesError
 from emotion_tutorial.hub import download_checkpoint
 from emotion_tutorial.profiles import Profile
@@ -113,8 +112,7 @@ def embedded_encoder_folder() -> Path:
 @functools.lru_cache
 def _sha256(path: Path, *state: int) -> str:  # noqa: ARG001
     # The state, size and time of change, is part of the cache's key: a file that changes is read again.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
