@@ -124,5 +124,6 @@ def test_notebooks_run_on_own_data(write: Callable[[Path], dict[str, str]], tiny
     for number, text in shown.items():
         assert settings["EMOTION_TUTORIAL_DATA"] in text
         assert not re.search(r"\b(joy|sadness|surprise)\b", text), number  # nothing of the corpus
-    findings = shown["01"].split(" findings in ")[1]
-    assert ("conflicting label" in findings) == (write is four_integer_labels)
+    counts = shown["01"].split(" findings in ")[1].split("</table>")[0]
+    for finding in ("duplicate", "conflicting label", "leak"):
+        assert (f"<td>{finding}</td>" in counts) == (write is four_integer_labels), finding
