@@ -1,4 +1,4 @@
-"""Hidden states of many texts: the way of 2022 against `extract_hidden_states`, side by side.
+"""Mean-pooled vectors of many texts, in one run: the way of 2022, sentence-transformers, and `extract_hidden_states`.
 
 The way of 2022: all texts are padded to the longest of the corpus, then `map` in batches of 1,000, float32.
 """
@@ -6,31 +6,24 @@ The way of 2022: all texts are padded to the longest of the corpus, then `map` i
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from measure import (
-    alternate,
-    load,
-    longest_of_the_corpus,
-    multiply_adds_per_token,
-    parse_arguments,
-    peak_gflops,
-    report,
-)
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from measure import alternate, load, longest_of_the_corpus, parse_arguments, report
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Pooling, Transformer
 
 from emotion_tutorial import extract_hidden_states, feature_matrix, load_encoder, load_tokenizer
-from emotion_tutorial.encoders import has_bfloat16
+from emotion_tutorial.features import pool
+from emotion_tutorial.models import has_bfloat16, locate_checkpoint
 
 
-def extract_padded_to_the_longest(
-    dataset: Dataset, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int
-) -> np.ndarray:
-    """Return the [CLS] vectors (texts, dim), computed the plain way."""
+def plain(options: argparse.Namespace) -> dict[str, Any]:
+    """Extract the way of 2022."""
+    encoder, tokenizer = load_encoder(options.checkpoint), load_tokenizer(options.checkpoint)
+    longest = longest_of_the_corpus(options, tokenizer)
 
     def encode(batch: dict[str, Any]) -> Any:
         return tokenizer(batch["text"], padding="max_length", truncation=True, max_length=longest)
@@ -38,71 +31,65 @@ def extract_padded_to_the_longest(
     def extract(batch: dict[str, Any]) -> Any:
         inputs = {name: batch[name].to(encoder.device) for name in ("input_ids", "attention_mask")}
         with torch.no_grad():
-            return {"hidden_state": encoder(**inputs).last_hidden_state[:, 0].cpu().numpy()}
+            hidden = encoder(**inputs).last_hidden_state
+        return {"hidden_state": pool(hidden, inputs["attention_mask"], "mean").cpu().numpy()}
 
-    padded = dataset.map(encode, batched=True, batch_size=None, new_fingerprint="padded", load_from_cache_file=False)
-    padded.set_format("torch", columns=["input_ids", "attention_mask", "label"])
-    hidden = padded.map(extract, batched=True, batch_size=1000, new_fingerprint="hidden", load_from_cache_file=False)
-    return feature_matrix(hidden)[0]
+    def run(dataset: Dataset) -> np.ndarray:
+        padded = dataset.map(encode, batched=True, batch_size=None, load_from_cache_file=False)
+        padded.set_format("torch", columns=["input_ids", "attention_mask", "label"])
+        return feature_matrix(padded.map(extract, batched=True, batch_size=1000, load_from_cache_file=False))[0]
+
+    return timed(options, run)
 
 
-def baseline(options: argparse.Namespace) -> dict[str, Any]:
-    """Extract the plain way."""
-    longest = longest_of_the_corpus(options, load_tokenizer(options.checkpoint))
-    return timed(options, partial(extract_padded_to_the_longest, longest=longest))
+def sentence_transformers(options: argparse.Namespace) -> dict[str, Any]:
+    """Extract with `SentenceTransformer.encode`, in batches of 64."""
+    body = Transformer(str(locate_checkpoint(options.checkpoint)))
+    model = SentenceTransformer(modules=[body, Pooling(body.get_word_embedding_dimension(), "mean")])
+    model.to(getattr(torch, options.precision))
+
+    def run(dataset: Dataset) -> np.ndarray:
+        vectors = model.encode(dataset["text"][:], batch_size=64, show_progress_bar=False, convert_to_tensor=True)
+        return vectors.float().cpu().numpy()
+
+    return timed(options, run)
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Extract with `extract_hidden_states`."""
-    return timed(options, lambda *arguments: feature_matrix(extract_hidden_states(*arguments))[0])
-
-
-def timed(options: argparse.Namespace, extract: Callable[..., np.ndarray]) -> dict[str, Any]:
-    """Load, warm up on a few texts, and extract."""
-    dataset = load(options)["train"]
     encoder, tokenizer = load_encoder(options.checkpoint), load_tokenizer(options.checkpoint)
-    extract(dataset.select(range(16)), encoder, tokenizer)
+    how: dict[str, Any] = {"pooling": "mean", "precision": options.precision, "cache": False}
+    return timed(options, lambda dataset: feature_matrix(extract_hidden_states(dataset, encoder, tokenizer, **how))[0])
+
+
+def timed(options: argparse.Namespace, run: Callable[[Dataset], np.ndarray]) -> dict[str, Any]:
+    """Warm up on a few texts, and extract."""
+    dataset = load(options)["train"]
+    run(dataset.select(range(64)))
     start = time.perf_counter()
-    vectors = extract(dataset, encoder, tokenizer)
+    vectors = run(dataset)
     return {"seconds": time.perf_counter() - start, "vectors": vectors}
 
 
 def main() -> None:
     """Run from the command line."""
-    options = parse_arguments(__doc__ or "", texts=4000, repeats=3).parse_args()
-    dataset = load(options)["train"]
-    tokenizer, encoder = load_tokenizer(options.checkpoint), load_encoder(options.checkpoint)
-    found = alternate([baseline, ours], options)
-    seconds = {name: result["seconds"] for name, result in found.items()}
-    a, b = found["baseline"]["vectors"], found["ours"]["vectors"]
+    parser = parse_arguments(__doc__ or "", texts=3000, repeats=3)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], help="what the hardware has, unless given")
+    options = parser.parse_args()
+    device = load_encoder(options.checkpoint).device
+    options.precision = options.precision or ("bfloat16" if has_bfloat16(device) else "float32")
+    found = alternate([plain, sentence_transformers, ours], options)
+    a, b = found["plain"]["vectors"], found["ours"]["vectors"]
     cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    tokens = sum(map(len, tokenizer(dataset["text"][:], truncation=True)["input_ids"]))
-    dtype = torch.bfloat16 if has_bfloat16(encoder.device) else torch.float32
-    peak = peak_gflops(dtype)
-    operations = 2 * multiply_adds_per_token(encoder) * tokens / seconds["ours"] / 1e9
-    texts = {name: len(dataset) / value for name, value in seconds.items()}
-    ratio = texts["ours"] / texts["baseline"]
-    report(
-        {
-            "device": encoder.device,
-            "all padded to": f"{longest_of_the_corpus(options, tokenizer)} tokens",
-            "texts, tokens": f"{len(dataset):,}, {tokens:,}",
-            "baseline, texts/s (median)": f"{texts['baseline']:.0f}",
-            "ours, texts/s (median)": f"{texts['ours']:.0f}  ({tokens / seconds['ours']:.0f} tokens/s)",
-            "ratio": f"{ratio:.1f}",
-            "smallest cosine to float32": f"{cosine.min():.6f}",
-            f"peak of a matrix product, {dtype}": f"{peak:.0f} GFLOP/s",
-            "ours, share of that peak": f"{operations / peak:.2f}",
-        },
-        {
-            "baseline": texts["baseline"],
-            "ours": texts["ours"],
-            "ratio": ratio,
-            "cosine_min": float(cosine.min()),
-            "peak_gflops": peak,
-            "roofline": operations / peak,
-        },
-    )
+    speeds = {name: options.texts / result["seconds"] for name, result in found.items()}
+    result = {
+        "precision": options.precision,
+        **{f"{name}_texts_per_second": round(speed, 1) for name, speed in speeds.items()},
+        "ours_to_plain": speeds["ours"] / speeds["plain"],
+        "ours_to_sentence_transformers": speeds["ours"] / speeds["sentence_transformers"],
+        "smallest_cosine_to_float32": float(cosine.min()),
+    }
+    report({"device": device, "texts": options.texts, **result}, result)
 
 
 if __name__ == "__main__":

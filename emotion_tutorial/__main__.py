@@ -1,6 +1,6 @@
 """Fine-tune a classifier, extract hidden states, export a model, or serve it, from the command line.
 
-``finetune`` and ``extract`` run unchanged on one machine, or on several under ``torchrun`` or ``accelerate launch``.
+``finetune`` runs unchanged on one machine, or on several under ``torchrun`` or ``accelerate launch``.
 """
 
 import argparse
@@ -31,21 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def finetune(options: argparse.Namespace) -> dict[str, object]:
     """Train, or go on with a training; save the best epoch's model; evaluate it on test."""
-    from emotion_tutorial.finetuning import training_settings
-
-    _take_a_device()
+    if not options.cpu:
+        _take_a_device()
     given = {name: getattr(options, name) for name in (*SOURCE, "learning_rate", "epochs", "batch_size")}
     profile = et.get_profile(
         options.profile, seed=options.seed, **{name: value for name, value in given.items() if value is not None}
     )
     splits = et.load_splits(profile.data, **profile.columns)
-    settings = training_settings(profile)
     start = time.perf_counter()
     device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
-    trainer: Any = et.build_trainer(
-        splits, profile.checkpoint, output_dir=options.output / "checkpoints", **settings, **device
-    )
-    et.train_or_resume(trainer)
+    trainer: Any = et.load_or_train(splits, profile, folder=options.output / "training", **device)
     seconds = time.perf_counter() - start
     tested = trainer.predict(et.tokenize(splits, trainer.processing_class)["test"])
     label_names = splits["test"].features["label"].names
@@ -58,7 +53,7 @@ def finetune(options: argparse.Namespace) -> dict[str, object]:
             name=options.output.resolve().name,
             data=profile.data,
             checkpoint=profile.checkpoint,
-            hyperparameters=settings,
+            hyperparameters=profile.hyperparameters,
             metrics=metrics,
         )
     evaluated = [log["eval_accuracy"] for log in trainer.state.log_history if "eval_accuracy" in log]
@@ -72,8 +67,9 @@ def finetune(options: argparse.Namespace) -> dict[str, object]:
 
 
 def extract(options: argparse.Namespace) -> dict[str, object]:
-    """Write the hidden states of all splits into a folder, or what of them is missing there."""
-    _take_a_device()
+    """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads."""
+    if not options.cpu:
+        _take_a_device()
     profile = et.get_profile(
         options.profile,
         **{name: value for name in SOURCE if (value := getattr(options, name)) is not None},
@@ -81,23 +77,22 @@ def extract(options: argparse.Namespace) -> dict[str, object]:
     splits = et.load_splits(profile.data, **profile.columns)
     encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     start = time.perf_counter()
-    et.extract_hidden_states(
+    features = et.extract_hidden_states(
         splits,
         encoder,
         et.load_tokenizer(profile.checkpoint),
         pooling=options.pooling,
         precision=options.precision,
-        folder=options.output,
+        cache=False,
     )
+    features.save_to_disk(options.output)
     texts = sum(dataset.num_rows for dataset in splits.values())
     return {"folder": str(options.output), "texts": texts, "seconds": round(time.perf_counter() - start, 1)}
 
 
 def export(options: argparse.Namespace) -> dict[str, object]:
     """Export a saved model to ONNX, quantized to int8 unless told otherwise."""
-    from emotion_tutorial.encoders import load_saved_classifier
-
-    model = load_saved_classifier(options.folder)
+    model = et.load_classifier(options.folder, device="cpu")
     output = options.output or options.folder / "onnx"
     et.export_onnx(model, et.load_tokenizer(options.folder), output, quantize=not options.float32)
     return {"folder": str(output), **et.OnnxClassifier(output).about["check"]}
@@ -126,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (finetune, extract):
         sub = commands.add_parser(command.__name__, help=(command.__doc__ or "").splitlines()[0])
         sub.set_defaults(command=command)
-        sub.add_argument("--output", type=Path, required=True, help="folder; an interrupted run goes on there")
+        sub.add_argument("--output", type=Path, required=True, help="folder; an interrupted finetune goes on there")
         sub.add_argument("--profile", help="quick or full: where the other settings come from")
         sub.add_argument("--data", help="embedded, hub, a Hub id, a file or a folder")
         sub.add_argument("--text-column", help="text, unless given")

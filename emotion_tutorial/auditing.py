@@ -9,11 +9,8 @@ import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
 from emotion_tutorial.exceptions import (
+    DataError,
     DataWarning,
-    EmptySplitError,
-    MissingColumnError,
-    MissingSplitError,
-    UnknownLabelError,
 )
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
@@ -60,9 +57,9 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
 
     Raises
     ------
-    MissingSplitError, MissingColumnError
+    DataError
         If there is no split, or one lacks a `text` of strings or a `label` with names.
-    UnknownLabelError
+    DataError
         If a label is missing or outside the names.
     """
     rows = _stack(splits)
@@ -93,13 +90,13 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
 
     Raises
     ------
-    MissingSplitError, EmptySplitError
+    DataError
         If there is no `train`, or nothing would be left of it.
-    MissingColumnError, UnknownLabelError
+    DataError
         As `audit` does.
     """
     if "train" not in splits:
-        raise MissingSplitError(f"There is no split 'train', only {', '.join(map(repr, splits)) or 'nothing'}.")
+        raise DataError(f"There is no split 'train', only {', '.join(map(repr, splits)) or 'nothing'}.")
     rows = _stack(splits)
     keys = {split: rows.loc[rows["split"] == split, "key"] for split in splits}
     train = keys.pop("train")
@@ -109,7 +106,7 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
         return splits
     counts = ", ".join(f"{hit.sum()} in {split!r}" for split, hit in hits.items())
     if leaked.all():
-        raise EmptySplitError(f"All {len(train)} training texts stand in another split too ({counts}): none is left.")
+        raise DataError(f"All {len(train)} training texts stand in another split too ({counts}): none is left.")
     message = f"Left out {leaked.sum()} of {len(train)} training rows, whose text stands in another split: {counts}."
     warnings.warn(message, DataWarning, stacklevel=2)
     return DatasetDict({**splits, "train": splits["train"].select(np.flatnonzero(~leaked))})
@@ -117,7 +114,7 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
 
 def _stack(splits: DatasetDict) -> pd.DataFrame:
     if not splits:
-        raise MissingSplitError("There is no split to look at.")
+        raise DataError("There is no split to look at.")
     rows = pd.concat([_read(split, dataset) for split, dataset in splits.items()], ignore_index=True)
     none = pd.Series(pd.NA, index=rows.index, dtype="Int64")
     return rows.assign(key=_text_keys(rows["text"]), other_split="", other_row=none, other_label="", detail="")
@@ -127,14 +124,14 @@ def _read(split: str, dataset: Dataset) -> pd.DataFrame:
     features = dataset.features
     is_text = features.get("text") in (Value("string"), Value("large_string"))
     if not is_text or not isinstance(features.get("label"), ClassLabel):
-        raise MissingColumnError(
+        raise DataError(
             f"Split {split!r} needs a column 'text' of strings, and a ClassLabel 'label'; it has {dict(features)}. "
             "Rename or cast columns, or load the data with load_splits()."
         )
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     labels = frame["label"].map(dict(enumerate(features["label"].names)))
     if (unknown := np.flatnonzero(labels.isna())).size:
-        raise UnknownLabelError(
+        raise DataError(
             f"Split {split!r}, row {unknown[0]}: the label is {frame['label'].iloc[unknown[0]]}; {unknown.size} such "
             f"rows. Labels are 0 to {features['label'].num_classes - 1}. Leave these rows or the split out."
         )

@@ -14,11 +14,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emotion_tutorial.exceptions import TooFewClassesError
+from emotion_tutorial.exceptions import DataError
 
 
 def fit_majority(X: npt.ArrayLike, y: npt.ArrayLike) -> DummyClassifier:
-    """Fit the classifier that always answers with the commonest label.
+    """Fit the classifier that always answers with the most common label.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = Fal
 
     Raises
     ------
-    TooFewClassesError
+    DataError
         If `y` has fewer than two labels.
     """
     _require_classes(y)
@@ -95,4 +95,4 @@ def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
 
 def _require_classes(y: npt.ArrayLike) -> None:
     if len(found := np.unique(np.asarray(y))) < 2:
-        raise TooFewClassesError(f"A classifier needs two labels or more, found {found.tolist()} in y.")
+        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from emotion_tutorial.exceptions import NotProbabilitiesError, UnknownLabelError
+from emotion_tutorial.exceptions import DataError
 
 
 def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 15) -> float:
@@ -27,9 +27,9 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
 
     Raises
     ------
-    NotProbabilitiesError
+    DataError
         If a row does not sum to 1, or a value is negative or no number.
-    UnknownLabelError
+    DataError
         If an id has no column.
     ValueError
         If the lengths differ, or there are no texts.
@@ -66,7 +66,7 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
 
     Raises
     ------
-    UnknownLabelError
+    DataError
         If an id has no column.
     ValueError
         If the lengths differ, there are no texts, or a logit is not finite.
@@ -93,7 +93,7 @@ def _checked(
     ids = _ids(y_true, probabilities, "probabilities")
     if (wrong := (probabilities < 0).any(axis=1) | (np.abs(probabilities.sum(axis=1) - 1) > 1e-3)).any():
         row = int(wrong.argmax())
-        raise NotProbabilitiesError(
+        raise DataError(
             f"Row {row} is {probabilities[row].round(4).tolist()}, with the sum {probabilities[row].sum():.4f}. "
             "Expected probabilities that are not negative and sum to 1; of logits, take the softmax first."
         )
@@ -106,10 +106,10 @@ def _ids(y_true: npt.ArrayLike, rows: npt.NDArray[np.floating], what: str) -> np
         raise ValueError(f"Expected a row of {what} for each id, got shapes {rows.shape} and {ids.shape}.")
     if (wrong := ~np.isfinite(rows).all(axis=1)).any():
         row = int(wrong.argmax())
-        error = NotProbabilitiesError if what == "probabilities" else ValueError
+        error = DataError if what == "probabilities" else ValueError
         raise error(f"Row {row} of the {what} is {rows[row].tolist()}: not all of them are numbers.")
     if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= rows.shape[1]:
-        raise UnknownLabelError(
+        raise DataError(
             f"Expected integer ids from 0 to {rows.shape[1] - 1}, one per column of the {what}; got {ids.dtype} from "
             f"{ids.min()} to {ids.max()}."
         )

@@ -1,68 +1,40 @@
-"""A source in, a `DatasetDict` with text and label out; frames."""
+"""Any source of labelled texts in, a `DatasetDict` with text and label out; and frames."""
 
-import itertools
 import os
 import re
-import tempfile
-import uuid
-from array import array
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, DatasetDict
-from datasets.utils.stratify import stratified_shuffle_split_generate_indices
-from tqdm.auto import tqdm
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
+from sklearn.model_selection import train_test_split
 
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
-from emotion_tutorial.exceptions import (
-    EmptySplitError,
-    LabelNamesError,
-    MalformedFileError,
-    MissingFileError,
-    SeveralLabelsError,
-    TooFewClassesError,
-    TooFewRowsError,
-    TooManyClassesError,
-    UnknownLabelError,
-    UnknownSourceError,
-)
-from emotion_tutorial.files import (
-    BATCH_ROWS,
-    READERS,
-    Source,
-    batch_rows,
-    in_batches,
-    open_file,
-    require_columns,
-    shorten,
-    warn,
-)
+from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
+from emotion_tutorial.reading import FORMATS, file_format, read_file, require_columns, shorten
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
-"""The splits, and the names under which a folder or a Hub dataset may hold them."""
+"""The splits, and the names under which a source may have them."""
 HELD_OUT_SHARE = 0.1
-"""Of the training rows, how many are cut for a split that is missing."""
+"""The share of the training rows that is cut for a split that is missing."""
 MAX_CLASSES = 1_000
-"""Of more distinct labels than this, each has to have ten rows on average."""
-MAX_NAMES = 100_000
-"""Of more distinct labels than this, reading stops: they are in memory."""
-ONE_LABEL = "Choose one per text, or train one classifier for each label."
-TEXTS_SCHEMA = pa.schema({"text": pa.string()})
+"""If there are more distinct labels than this, each must have ten rows on average."""
+
+Series: TypeAlias = "pd.Series[Any]"
+Source: TypeAlias = str | Path | pd.DataFrame | Dataset | Mapping[str, pd.DataFrame | Dataset]
 
 
 def load_splits(
-    source: str | Path = "embedded",
+    source: Source = "embedded",
     *,
+    name: str | None = None,
     text_column: str = "text",
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
@@ -71,322 +43,264 @@ def load_splits(
 ) -> DatasetDict:
     """Load labelled texts.
 
-    Texts are on disk, in a temporary folder (`TMPDIR` says where) that lasts as long as the process,
-    and mapped into memory: a million rows need little more memory than a thousand.
-
     Parameters
     ----------
     source
-        `embedded` (the corpus of this package), `hub` (`dair-ai/emotion`), the id of a Hub dataset
-        (`owner/name`), a file, or a folder with `train`, `validation` (or `val`, `valid`, `dev`)
-        and `test` files. For formats see `emotion_tutorial.files.read_file`.
+        `embedded` (the bundled corpus), `hub` (`dair-ai/emotion`), the id of a Hub data set (`owner/name`); a file
+        (for formats see `emotion_tutorial.reading.read_file`); a folder with `train`, `validation` (or `val`, `valid`,
+        `dev`) and `test` files, or one written by `save_to_disk`; a pandas `DataFrame`, a `Dataset`, a `DatasetDict`, or
+        a dictionary of these by split.
+    name
+        The configuration of a Hub data set that has several.
     text_column, label_column
         Names of the columns to use. Labels are names or integers: 3, 3.0 and "3" are one label.
     label_names
-        Names in id order. Labels in the data are these names, or ids into them. None: the labels
-        found in the training rows, sorted; of integer labels, the integers as names.
+        Names in id order. The labels in the data are these names, or ids into them. None: those that the data set
+        brings, or else the labels found in the training rows, sorted; of integers, the integers as names.
     seed
-        Of the rows that are cut from the training rows if validation or test is missing.
+        For the rows that are cut from the training rows if validation or test is missing.
     encoding
         Of text files.
 
     Returns
     -------
     DatasetDict
-        Splits `train`, `validation` and `test` with features `text: string` and
-        `label: ClassLabel`. A split that the source lacks is a stratified tenth of its training
-        rows, and a `DataWarning` says so. Texts are kept as they are, empty ones too (with a
-        `DataWarning`): to a model they are a text without words.
+        Splits `train`, `validation` and `test` with features `text: string` and `label: ClassLabel`. A split that
+        the source lacks is a stratified tenth of its training rows, and a `DataWarning` says so; the same goes for a
+        test split whose labels are all hidden (missing, or -1). Texts are kept as they are, empty ones too (with a
+        `DataWarning`). No row is left out.
 
     Raises
     ------
-    UnknownSourceError, HubUnavailableError
+    NotFoundError, HubError
         If there is no such source, or the Hub does not answer.
-    TutorialError
-        One of those of `read_file`, if a file cannot be read.
-    UnknownLabelError, SeveralLabelsError, TooManyClassesError, LabelNamesError
-        If the labels, or the names for them, are not of a fixed set with one label a text.
-    EmptySplitError, TooFewClassesError, TooFewRowsError
-        If what was read cannot train a classifier.
+    DataError
+        If the source holds no texts with one label each, or too few to train and test a classifier.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"text": ["I won", "I lost"] * 20, "label": ["joy", "sadness"] * 20})
+    >>> splits = load_splits({"train": frame, "validation": frame[:8], "test": frame[:8]})
+    >>> splits["train"].features["label"].names
+    ['joy', 'sadness']
     """
-    names = None if label_names is None else _check_names(label_names)
-    if source == "embedded":
-        sources = {split: open_file(CORPUS_FOLDER / f"{split}.parquet") for split in SPLITS}
-        names = names or list(EMOTIONS)
-    elif os.path.exists(source):  # noqa: PTH110 - Path.exists fails for names that no file may have
-        path = Path(source)
-        paths = _find_files(path) if path.is_dir() else {"train": path}
-        sources = {split: open_file(one, text_column, label_column, encoding) for split, one in paths.items()}
-    elif source == "hub" or _is_hub_id(source):
-        found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source))
-        sources, hub_names = _hub_sources(found, str(source), text_column, label_column, names)
-        names = names or hub_names
-    elif isinstance(source, Path) or Path(source).suffix or set(source) & set("/\\"):
-        raise MissingFileError(f"There is no file or folder {source}. Check the path; it is relative to {Path.cwd()}.")
-    else:
-        raise UnknownSourceError(
-            f"Unknown source {shorten(source)}. Use 'embedded', 'hub', the id of a Hub dataset (owner/name), "
-            "or the path of a file or folder."
+    parts, title = _open_source(source, name, text_column, label_column, encoding)
+    if isinstance(source, str) and source == "embedded":
+        label_names = label_names or EMOTIONS
+    given = None if label_names is None else _check_names(label_names)
+    labels, own_names = {}, None
+    for split, part in parts.items():
+        where = f"{title}, split {split!r}"
+        found = getattr(part.features[label_column], "names", None) if isinstance(part, Dataset) else None
+        own_names = own_names or found
+        parts[split] = _check_frame(part, where, text_column, label_column)
+        # Ids of the data set's own names; if quite other names were given, ids into those.
+        use_own = found is not None and (given is None or set(given) == set(found))
+        labels[split] = _read_labels(parts[split]["label"], where, found if use_own else None)
+    if "test" in labels and not (set(labels["test"].dropna()) - {"-1"}) and "-1" not in set(labels["train"]):
+        _warn(f"{title}: the labels of the test split are hidden. It is set aside.")
+        parts.pop("test")
+    names = given or own_names or _find_names(labels["train"], title)
+    if len(names) < 2:
+        raise DataError(
+            f"{title} has {len(names)} class ({', '.join(map(shorten, names))}), and a classifier needs two or more. "
+            "Check label_column= and label_names=."
         )
-    with ExitStack() as undo:
-        splits = _build(sources, names, str(source), seed, undo)
-        undo.pop_all()
-    return splits
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    splits = {}
+    for split, part in parts.items():
+        ids = _label_ids(labels[split], names, f"{title}, split {split!r}")
+        columns = {"text": part["text"], "label": ids}
+        splits[split] = Dataset.from_pandas(pd.DataFrame(columns), features=features, preserve_index=False)
+    return _cut_missing(splits, title, seed)
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
-    """Return a split as a DataFrame `text, label, label_name`."""
+    """Return a split as a DataFrame with the columns `text`, `label` (an id) and `label_name`."""
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     names = dataset.features["label"].names
     return frame.assign(label_name=[names[label] for label in frame["label"]])
 
 
-def _is_hub_id(source: str | Path) -> bool:
-    return (
-        isinstance(source, str)
-        and re.fullmatch(r"[\w-]+/[\w.-]+", source) is not None
-        and Path(source).suffix.lower() not in READERS
+def _open_source(
+    source: Source, name: str | None, text_column: str, label_column: str, encoding: str
+) -> tuple[dict[str, Any], str]:
+    """Return frames or data sets by split, and what to call the source in messages."""
+    if isinstance(source, pd.DataFrame | Dataset):
+        return {"train": source}, f"the {type(source).__name__}"
+    if isinstance(source, Mapping):
+        return _pick_splits(source, f"the {type(source).__name__}"), f"the {type(source).__name__}"
+    if not isinstance(source, str | Path):
+        raise SettingsError(f"load_splits takes a path, a DataFrame, a Dataset or splits of them; got {type(source)}.")
+    title, path = str(source), Path(source)
+    if source == "embedded":
+        path, text_column, label_column = CORPUS_FOLDER, "text", "label"
+    if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for names that no file may have
+        if path.is_file():
+            return {"train": read_file(path, text_column, label_column, encoding)}, title
+        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+            return _open_source(load_from_disk(path), None, text_column, label_column, encoding)[0], title
+        files = _pick_splits(_find_files(path), title)
+        return {split: read_file(file, text_column, label_column, encoding) for split, file in files.items()}, title
+    is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) and not file_format(path)
+    if source == "hub" or is_id:
+        found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source), name)
+        return _pick_splits(found, title), title
+    raise NotFoundError(
+        f"There is no file or folder {shorten(title)}; paths are relative to {Path.cwd()}. A source may also be "
+        "'embedded', 'hub' or the id of a Hub data set (owner/name)."
     )
+
+
+def _pick_splits(found: Mapping[str, Any], title: str) -> dict[str, Any]:
+    picked = {}
+    for split, aliases in SPLITS.items():
+        names = [alias for alias in aliases if alias in found]
+        if len(names) > 1:
+            raise DataError(f"{title} has several splits for {split!r}: {', '.join(names)}. Keep one.")
+        if names:
+            picked[split] = found[names[0]]
+    if "train" not in picked:
+        raise NotFoundError(f"{title} has no split 'train'. It has {', '.join(map(repr, found)) or 'nothing'}.")
+    return picked
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    for split, stems in SPLITS.items():
-        candidates = [folder / (stem + suffix) for stem in stems for suffix in READERS]
-        found = [path for path in candidates if path.exists()]
-        if len(found) > 1:
-            raise MalformedFileError(
-                f"{folder} has {len(found)} files for {split!r}: {', '.join(path.name for path in found)}. Keep one."
-            )
-        if found:
-            paths[split] = found[0]
-    if "train" not in paths:
+    """Return the files of a folder by what their name begins with."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = path.name.partition(".")[0]
+        if path.is_file() and file_format(path):
+            if stem in files:
+                raise DataError(f"{folder} has two files for {stem!r}: {files[stem].name} and {path.name}. Keep one.")
+            files[stem] = path
+    if "train" not in files:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise MissingFileError(
-            f"{folder} has no training file. Expected train with one of the suffixes {', '.join(READERS)}; "
-            f"found {present}."
+        raise NotFoundError(
+            f"{folder} has no training file. Expected train with one of the suffixes {', '.join(FORMATS)}; found "
+            f"{present}."
         )
-    return paths
+    return files
 
 
-def _hub_sources(
-    found: DatasetDict, source: str, text_column: str, label_column: str, given: list[str] | None
-) -> tuple[dict[str, Source], list[str] | None]:
-    sources: dict[str, Source] = {}
-    names: list[str] | None = None
-    for split, aliases in SPLITS.items():
-        alias = next((alias for alias in aliases if alias in found), None)
-        if alias is None:
-            continue
-        dataset = found[alias]
-        require_columns(f"{source}, split {alias!r}", dataset.column_names, text_column, label_column)
-        batches = dataset.with_format("arrow").iter(BATCH_ROWS)
-        own_names = getattr(dataset.features[label_column], "names", None)  # of a ClassLabel
-        names = names or (own_names and _check_names(own_names))
-        by_name = own_names and (given is None or set(given) == set(own_names))  # else the ids are into the given names
-        rows = batch_rows(batches, text_column, label_column, own_names if by_name else None)
-        sources[split] = Source(f"{source}, {alias}", "row", rows)
-    if "train" not in sources:
-        raise MissingFileError(f"{source} has no split 'train', only {', '.join(map(repr, found))}.")
-    return sources, names
-
-
-def _build(sources: dict[str, Source], names: list[str] | None, source: str, seed: int, undo: ExitStack) -> DatasetDict:
-    parts = {}
-    for split, rows in sources.items():
-        parts[split] = _store(rows, split, undo)
-        if not len(parts[split].codes):
-            raise EmptySplitError(f"Split {split!r} of {source} has no rows. Leave it out, or fill it.")
-    names = _find_names(parts["train"]) if names is None else names
-    if len(names) < 2:
-        raise TooFewClassesError(
-            f"{source} has {len(names)} class ({_list(names)}), and a classifier needs two or more. "
-            "Check label_column= and label_names=."
+def _check_frame(part: pd.DataFrame | Dataset, where: str, text_column: str, label_column: str) -> pd.DataFrame:
+    """Return the rows as `text` (strings) and `label` (as given), or say what is wrong with them, and in which row."""
+    columns = part.columns if isinstance(part, pd.DataFrame) else part.column_names
+    require_columns(where, columns, text_column, label_column)
+    frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
+    if frame.empty:
+        raise DataError(f"{where}: no rows. Leave the split out, or fill it.")
+    texts, labels = (frame[column].astype(object).reset_index(drop=True) for column in (text_column, label_column))
+    texts = texts.where(texts.notna(), "")
+    if (wrong := ~texts.map(lambda text: isinstance(text, str))).any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{where}, row {row}: the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}. Texts are "
+            "strings; put quotes around numbers, and join lists."
         )
-    splits, labels = DatasetDict(), {}
-    for split, part in parts.items():
-        ids = labels[split] = _label_ids(part, names, split)
-        _warn_of_empty_texts(part, split)
-        splits[split] = Dataset.from_file(str(part.file)).add_column("label", ids, feature=ClassLabel(names=names))
-    return _complete(splits, labels["train"], source, seed)
-
-
-@dataclass
-class _Part:
-    """A split as read: the texts in a file, the labels as positions in `names`, -1 for none."""
-
-    source: Source
-    file: Path
-    names: list[str]
-    codes: npt.NDArray[np.integer]
-    places: npt.NDArray[np.integer]
-    empty: npt.NDArray[np.integer]
-
-    def where(self, row: int) -> str:
-        return self.source.where(self.places[row])
-
-
-@cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that lasts as long as the process: texts are mapped into memory from there."""
-    return tempfile.TemporaryDirectory(prefix="texts-", ignore_cleanup_errors=True)
-
-
-def _store(source: Source, split: str, undo: ExitStack) -> _Part:
-    """Read all rows, and write their texts to a file."""
-    codes: dict[str, int] = {}
-    labels, places, empty = columns = array("q"), array("q"), array("q")
-    file = Path(_scratch().name) / f"{split}-{uuid.uuid4().hex}.arrow"
-    undo.callback(_delete, file)
-    with (
-        tqdm(desc=f"read {split}", unit=" rows", delay=2) as progress,
-        pa.OSFile(str(file), "wb") as sink,
-        pa.ipc.new_stream(sink, TEXTS_SCHEMA) as writer,
-    ):
-        for batch in in_batches(source):
-            texts = [text or "" for text, _, _ in batch]
-            writer.write_batch(pa.record_batch([pa.array(texts, pa.string())], schema=TEXTS_SCHEMA))
-            empty.extend(row for row, text in enumerate(texts, len(places)) if not text.strip())
-            labels.extend(_find_code(label, codes, source, place) for _, label, place in batch)
-            places.extend(place for _, _, place in batch)
-            progress.update(len(batch))
-    return _Part(source, file, list(codes), *(np.asarray(column) for column in columns))
-
-
-def _delete(file: Path) -> None:
-    with suppress(OSError):  # on Windows, while it is mapped; the folder goes with the process
-        file.unlink()
-
-
-def _find_code(label: Any, codes: dict[str, int], source: Source, place: int) -> int:
-    """Return the code of a label: a new one for a label that is not in `codes` yet, -1 for none."""
     try:
-        name = _as_name(label)
-    except TypeError as error:
-        kind = SeveralLabelsError if isinstance(label, list | dict) else UnknownLabelError
-        raise kind(
-            f"{source.where(place)}: the label is {shorten(label)}, but a text has one label here, a name or an "
-            f"integer. {ONE_LABEL}"
-        ) from error
-    if name is None:
-        return -1
-    if name not in codes:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise MalformedFileError(
-                f"{source.where(place)}: the label {shorten(name)} has half a character, a lone surrogate."
-            ) from error
-        codes[name] = len(codes)
-        if len(codes) > MAX_NAMES:
-            raise _too_many(source, codes, f"up to {source.unit} {place}")
-    return codes[name]
+        pa.array(texts, pa.string()).validate(full=True)
+    except UnicodeEncodeError:
+        row = int(np.argmax(texts.str.contains("[\ud800-\udfff]")))
+        raise DataError(
+            f"{where}, row {row}: the text {shorten(texts[row])} has half a character, a lone surrogate. Write the "
+            "character whole, or leave it out."
+        ) from None
+    if (empty := texts.index[texts.str.strip() == ""]).size:
+        rows = ", ".join(map(str, empty[:5]))
+        _warn(
+            f"{where}: {empty.size} empty texts (rows {rows}). They are kept, as texts without words; filter them "
+            "out if that is not what you want."
+        )
+    return pd.DataFrame({"text": texts, "label": labels})
 
 
-@lru_cache(maxsize=4096, typed=True)
+def _read_labels(labels: Series, where: str, own_names: Sequence[str] | None) -> Series:
+    """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
+    known = (str, int, float, np.integer, np.floating, np.bool_)
+    if (wrong := ~labels.map(lambda label: isinstance(label, known) or label is None or label is pd.NA)).any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{where}, row {row}: the label is {shorten(labels[row])}, but a text has one label here, a name or an "
+            "integer. Choose one per text, or train one classifier for each label."
+        )
+    codes, values = pd.factorize(labels)
+    names = [_as_name(value) for value in values]
+    if own_names is not None:
+        ids = {str(i): name for i, name in enumerate(own_names)}
+        names = [ids.get(name or "") for name in names]
+    return pd.Series(np.array([*names, None], dtype=object)[codes])
+
+
 def _as_name(label: Any) -> str | None:
-    """Return a label as text: 3, 3.0, "3" and "3.0" are one label; None, NaN and white space are none."""
-    if label is None or label != label:
-        return None
-    if not isinstance(label, str | int | float):
-        raise TypeError
-    name = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+    name = (
+        str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label).strip()
+    )
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", name) or None
 
 
-def _is_integer(name: str) -> bool:
-    return re.fullmatch(r"-?[0-9]{1,400}", name) is not None  # of many more, int() refuses
-
-
 def _check_names(names: Sequence[str]) -> list[str]:
-    """Return the given label names, if they are names, and distinct as `_as_name` sees them."""
+    """Return the given label names, if they are distinct names."""
     if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise LabelNamesError(f"label_names= is {names!r}. Give a list of names, of which none is empty.")
+        raise DataError(f"label_names= is {names!r}. Give a list of names, none of them empty.")
     counts = Counter(_as_name(name) for name in names)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise LabelNamesError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
+        raise DataError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
     return list(names)
 
 
-def _find_names(part: _Part) -> list[str]:
-    """Return the labels found, sorted, if they look like classes: not as many as ids or texts, no combinations."""
-    if len(part.names) > MAX_CLASSES and 10 * len(part.names) > len(part.codes):
-        raise _too_many(part.source, part.names, f"in {len(part.codes):,} rows")
-    known = set(part.names)
-    for code, name in enumerate(part.names):
-        pieces = re.split(r"\s*[,|;/]\s*", name)
-        if len(pieces) > 1 and known.issuperset(pieces):
-            raise SeveralLabelsError(
-                f"{part.where(int(np.argmax(part.codes == code)))}: the label {shorten(name)} is made of others, "
-                f"and a text has one label here. {ONE_LABEL} If it is a class of its own, give label_names=."
-            )
-    names = sorted(part.names)
-    return sorted(names, key=int) if all(map(_is_integer, names)) else names
+def _find_names(labels: Series, title: str) -> list[str]:
+    """Return the labels found, sorted, if they look like classes and not like ids or texts."""
+    names = sorted(labels.dropna().unique())
+    if len(names) > MAX_CLASSES and 10 * len(names) > len(labels):
+        raise DataError(
+            f"{title} has {len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}. Is that "
+            "an id, or a text? Name the column of classes with label_column=; if these are classes, give label_names=."
+        )
+    return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names) else names
 
 
-def _too_many(source: Source, names: Iterable[str], where: str) -> TooManyClassesError:
-    some = ", ".join(map(shorten, itertools.islice(names, 3)))
-    return TooManyClassesError(
-        f"{source.name}: {len(list(names)):,} distinct labels {where}, such as {some}. Is that an id, or a text? Name "
-        "the column of classes with label_column=; if these are classes, give label_names=."
-    )
-
-
-def _list(names: list[str]) -> str:
-    shown = [name if len(name) <= 60 and name.isprintable() else shorten(name) for name in names[:20]]
-    return ", ".join(shown + ["..."] * (len(names) > 20))
-
-
-def _label_ids(part: _Part, names: list[str], split: str) -> npt.NDArray[np.integer]:
-    known = {_as_name(name): i for i, name in enumerate(names)}
-    if not any(_is_integer(name) for name in names):
+def _label_ids(labels: Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
+    if not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
-    ids = np.array([*(known.get(name, -1) for name in part.names), -1])[part.codes]
-    if (bad := np.flatnonzero(ids < 0)).size:
-        code = part.codes[bad[0]]
-        found = "no label" if code < 0 else f"unknown label {shorten(part.names[code])}"
-        raise UnknownLabelError(
-            f"{part.where(bad[0])} (split {split!r}): {found}; {bad.size} such rows. Known labels: "
-            f"{_list(names)}. Correct the row, or give label_names=."
+    ids = labels.map(known)
+    if (bad := ids.isna()).any():
+        row = int(np.argmax(bad))
+        found = "no label" if labels[row] is None else f"unknown label {shorten(labels[row])}"
+        raise DataError(
+            f"{where}, row {row}: {found}; {bad.sum()} such rows. Known labels: {', '.join(map(shorten, names[:20]))}. "
+            "Correct the row, or give label_names=."
         )
-    return ids
+    return ids.to_numpy(dtype=np.int64)
 
 
-def _warn_of_empty_texts(part: _Part, split: str) -> None:
-    if part.empty.size:
-        rows = part.empty[:5].tolist()
-        warn(
-            f"{part.empty.size} empty texts in split {split!r} (rows {', '.join(map(str, rows))}: "
-            f"{'; '.join(map(part.where, rows))}). They are kept, as texts without words; filter them out if that is "
-            "not what you want."
-        )
-
-
-def _complete(splits: DatasetDict, labels: npt.NDArray[np.integer], source: str, seed: int) -> DatasetDict:
-    """Cut missing splits from train, all of one size: the training rows of the source decide it."""
+def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDict:
+    """Cut missing splits from train, all of one size."""
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
-    names = train.features["label"].names
+    names, labels = train.features["label"].names, np.array(train["label"][:])
     size = max(round(HELD_OUT_SHARE * len(train)), len(names))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
-        rarest, rows = classes[counts.argmin()], counts.min()
-        if rows < 2 or len(kept) < size + len(classes):
-            raise TooFewRowsError(
-                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {source}: of class "
-                f"{names[rarest]!r} there {'is' if rows == 1 else 'are'} {rows}, and each class has to stand on both "
-                f"sides. Give a {split} file, or more rows of the rare classes."
+        if counts.min() < 2 or len(kept) < size + len(classes):
+            raise DataError(
+                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest "
+                f"class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and every class must be on both "
+                f"sides. Give a {split} split, or more rows of the rare classes."
             )
-        # What Dataset.train_test_split calls, which would take the labels one by one.
-        rng = np.random.default_rng(seed)
-        parts = stratified_shuffle_split_generate_indices(labels[kept], len(kept) - size, size, rng)
-        staying, leaving = next(parts)
-        kept, splits[split] = kept[staying], train.select(kept[leaving])
+        kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
+        splits[split] = train.select(np.sort(cut))
     if missing:
-        splits["train"] = train.select(kept)
-        warn(
-            f"{source} has no {' and no '.join(missing)} split: cut {size} stratified rows each (seed {seed}) from "
-            f"train, which keeps {len(kept)}. Rows that are alike may stand on both sides; see audit()."
+        splits["train"] = train.select(np.sort(kept))
+        _warn(
+            f"{title} has no {' and no '.join(missing)} split: {size} stratified rows each (seed {seed}) were cut from "
+            f"train, which keeps {len(kept)}. Similar rows may be on both sides; see audit()."
         )
     return DatasetDict({split: splits[split] for split in SPLITS})
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=4)

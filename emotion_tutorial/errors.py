@@ -6,8 +6,9 @@ from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
-from emotion_tutorial.inference import label_names_of, predict_logits
+from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.models import label_names_of
 
 
 def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
@@ -29,19 +30,19 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
 
     Raises
     ------
-    UnknownLabelError
+    DataError
         If the labels of the data and of the model are not the same.
     """
     names = dataset.features["label"].names
-    if names != label_names_of(model):
-        raise UnknownLabelError(
-            f"The data have the labels {', '.join(names)}, and the model {', '.join(label_names_of(model))}. "
+    if names != label_names_of(model.config):
+        raise DataError(
+            f"The data have the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}. "
             "Take the model that was trained on these labels, or load the data with its label_names=."
         )
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     if (unknown := ~frame["label"].between(0, len(names) - 1)).any():
         row = int(unknown.idxmax())
-        raise UnknownLabelError(f"Row {row} has the label id {frame['label'][row]}, known are 0 to {len(names) - 1}.")
+        raise DataError(f"Row {row} has the label id {frame['label'][row]}, known are 0 to {len(names) - 1}.")
     logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
     # In double precision: in single, a loss under 1e-7 would be rounded to 0.
     losses = cross_entropy(logits.double(), torch.tensor(frame["label"].tolist(), dtype=torch.long), reduction="none")
@@ -72,7 +73,7 @@ def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
     """
     columns = ["text", "label", "predicted_label", "loss"]
     if missing := [column for column in columns if column not in losses.columns]:
-        raise MissingColumnError(f"Missing column {', '.join(map(repr, missing))}; expected a frame of loss_frame.")
+        raise DataError(f"Missing column {', '.join(map(repr, missing))}; expected a frame of loss_frame.")
     totals = losses["label"].value_counts().to_dict()
     rows = []
     wrong = losses[losses["label"] != losses["predicted_label"]].sort_values("loss", kind="stable")

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import accuracy_score, f1_score
 from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
-from emotion_tutorial.exceptions import UnknownLabelError
+from emotion_tutorial.exceptions import DataError
 
 
 def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
@@ -66,7 +67,7 @@ def evaluate(
 
     Raises
     ------
-    UnknownLabelError
+    DataError
         If an id has no name.
     ValueError
         If there is nothing to compare, the lengths differ, or ids are not integers (NaN, names).
@@ -79,12 +80,12 @@ def evaluate(
     """
     classes = len(label_names)
     y_true, y_pred = _ids(classes, y_true=y_true, y_pred=y_pred)
-    counts = confusion_matrix(y_true, y_pred, labels=range(classes))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(y_true.size, counts.ravel() / y_true.size, size=resamples)
-    observed = _metrics(counts[np.newaxis])
-    spread = _metrics(drawn.reshape(resamples, classes, classes))
-    support = counts.sum(axis=1)
+    # Only the cells that hold a text: of many classes, there are far more cells than texts.
+    cells, counts = np.unique(np.stack([y_true, y_pred]), axis=1, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(y_true.size, counts / y_true.size, size=resamples)
+    observed = _metrics(cells, counts[np.newaxis], classes)
+    spread = _metrics(cells, drawn, classes)
+    support = np.bincount(y_true, minlength=classes)
     rows = []
     for metric, values in observed.items():
         low, high = np.percentile(spread[metric], [2.5, 97.5], axis=0)
@@ -194,15 +195,23 @@ def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.int
             raise ValueError(f"{name} has values of type {array.dtype}, such as {array[0]!r}; expected integer ids.")
         if classes is not None and (unknown := (array < 0) | (array >= classes)).any():
             at = int(unknown.argmax())
-            raise UnknownLabelError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
+            raise DataError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
     return list(arrays.values())
 
 
-def _metrics(counts: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.floating]]:
-    """Return metrics of confusion matrices (n, classes, classes): (n, classes), or (n, 1) overall."""
-    correct = np.diagonal(counts, axis1=1, axis2=2)
-    true, predicted = counts.sum(axis=2), counts.sum(axis=1)
-    total = counts.sum(axis=(1, 2))[:, np.newaxis]
+def _metrics(
+    cells: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int
+) -> dict[str, npt.NDArray[np.floating]]:
+    """Return metrics of n confusion matrices: (n, classes), or (n, 1) overall.
+
+    `cells` (2, cells) holds the true and the predicted id of each cell, and `counts` (n, cells) the texts in it.
+    """
+    true_ids, predicted_ids = cells
+    is_right = true_ids == predicted_ids
+    true = _sum_by(true_ids, counts, classes)
+    predicted = _sum_by(predicted_ids, counts, classes)
+    correct = _sum_by(true_ids[is_right], counts[:, is_right], classes)
+    total = counts.sum(axis=1, keepdims=True)
 
     def divide(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
         return np.divide(a, b, out=np.zeros(a.shape), where=b > 0)
@@ -217,3 +226,9 @@ def _metrics(counts: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.floati
         "macro_f1": f1.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True),
         "weighted_f1": (f1 * true).sum(axis=1, keepdims=True) / total,
     }
+
+
+def _sum_by(ids: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.integer]:
+    """Return, for each row of counts (n, cells), the sums of the cells of each class: (n, classes)."""
+    members = csr_array((np.ones(ids.size, dtype=counts.dtype), (ids, np.arange(ids.size))), (classes, ids.size))
+    return (members @ counts.T).T

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, NotATextError, UnknownLabelError
-from emotion_tutorial.inference import label_names_of, predict_logits
+from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError
+from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.models import label_names_of
 from emotion_tutorial.tokenization import context_size
 
 TOKENS_PER_BATCH = 2048
@@ -47,9 +48,9 @@ def explain(
 
     Raises
     ------
-    NotATextError
+    DataError
         If the text is no string.
-    UnknownLabelError
+    DataError
         If the model has no such label.
     CheckpointError
         If the tokenizer has no [PAD] or cannot say where a token stands in the text, or the model does
@@ -61,7 +62,7 @@ def explain(
     -----
     Sundararajan, Taly and Yan 2017, Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
     """
-    names = label_names_of(model)
+    names = label_names_of(model.config)
     _check(text, tokenizer, names, label, steps)
     words = list(re.finditer(r"\S+", text))
     attributions = np.zeros(len(words))
@@ -81,9 +82,9 @@ def explain(
 
 def _check(text: str, tokenizer: PreTrainedTokenizerBase, names: list[str], label: str | None, steps: int) -> None:
     if not isinstance(text, str):
-        raise NotATextError(f"The text is {text!r} ({type(text).__name__}), not a string.")
+        raise DataError(f"The text is {text!r} ({type(text).__name__}), not a string.")
     if label is not None and label not in names:
-        raise UnknownLabelError(f"The model has no label {label!r}. Take one of {', '.join(names)}.")
+        raise DataError(f"The model has no label {label!r}. Take one of {', '.join(names)}.")
     if steps < 1:
         raise ValueError(f"steps is {steps}. Take 1 or more; 50 is enough for most texts.")
     kind = type(tokenizer).__name__
@@ -131,8 +132,7 @@ def _integrated_gradients(
         raise MissingExtraError('captum is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
 
     def probability(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        # Past the autocast that a Trainer leaves around the model's call; see predict_logits.
-        logits = type(model).forward(model, input_ids=ids, attention_mask=mask).logits
+        logits = model(input_ids=ids, attention_mask=mask).logits
         return logits.float().softmax(dim=-1)[:, target]
 
     ids, mask, special = (

@@ -1,5 +1,6 @@
 """Export a fine-tuned classifier to ONNX, smaller and faster, and check what was exported."""
 
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -18,10 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
 from transformers.utils import logging as transformers_logging
 
-from emotion_tutorial.artifacts import sha256, whole_folder
-from emotion_tutorial.encoders import load_classifier
-from emotion_tutorial.exceptions import CheckpointError, ExportDiffersError, MissingExtraError, UnknownLabelError
-from emotion_tutorial.inference import label_names_of, predict_logits
+from emotion_tutorial.caching import replaced_whole
+from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError
+from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.models import label_names_of, load_classifier
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier
 from emotion_tutorial.tokenization import context_size
 
@@ -40,15 +41,15 @@ def export_onnx(
     """Write a classifier as a folder that `OnnxClassifier` reads without torch, and check it against the model.
 
     The folder holds `model.onnx`, `tokenizer.json`, and `export.json`: label names, digests, versions, and the
-    figures of the check. It is made beside its place and renamed, so it is there whole or not at all. The model
-    given is left as it is. It takes some ten seconds.
+    figures of the check. Files of these names are replaced when all of them are written and checked; nothing else in
+    the folder is touched. The model given is left as it is. It takes some ten seconds.
 
     Parameters
     ----------
     model, tokenizer
         Of one fine-tuned checkpoint, with label names in its configuration.
     folder
-        A new folder, or one that holds an export, which is replaced.
+        Created if it is not there.
     quantize
         Whether weights become int8, a quarter of the size: embeddings and most matrix products with dynamic
         quantization, weights with a scale per output channel. The products that narrow, the second of each
@@ -62,30 +63,30 @@ def export_onnx(
 
     Raises
     ------
-    UnknownLabelError
+    DataError
         If the model's labels have no names.
     CheckpointError
-        If the folder holds something that is no export, or the tokenizer is not of the tokenizers library.
-    ExportDiffersError
+        If the tokenizer is not of the tokenizers library.
+    CheckpointError
         If the export does not give the model's logits, to within 0.001, or of a quantized one to a cosine of
         0.95.
-    ArtifactError
+    OSError
         If the system does not let us write there.
     MissingExtraError
         If onnx, onnxruntime or onnxscript is not installed.
     """
     folder = Path(folder)
-    label_names = label_names_of(model)
+    label_names = label_names_of(model.config)
     if all(re.fullmatch(r"LABEL_\d+", name) for name in label_names):
-        raise UnknownLabelError(
+        raise DataError(
             f"The model's labels have no names ({', '.join(label_names)}). Set model.config.id2label, as "
             "load_classifier(checkpoint, label_names) does."
         )
     if not tokenizer.is_fast:
         raise CheckpointError("The tokenizer is not of the tokenizers library: load it with load_tokenizer.")
     with (
-        whole_folder(folder, ABOUT) as made,
-        tempfile.TemporaryDirectory(dir=made.parent) as scratch,
+        replaced_whole(folder) as made,
+        tempfile.TemporaryDirectory() as scratch,
         tqdm(total=3, desc="export", unit="step") as progress,
     ):
         with _quietly():
@@ -103,7 +104,7 @@ def export_onnx(
             "max_length": context_size(tokenizer),
             "pad_token_id": tokenizer.pad_token_id or 0,
             "quantized": quantize,
-            "sha256": {name: sha256(made / name) for name in (MODEL, TOKENIZER)},
+            "sha256": {name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in (MODEL, TOKENIZER)},
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
         }
         (made / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -168,7 +169,7 @@ def _check(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     }
     quantized = exported.about["quantized"]
     if not (figures["mean_cosine"] > 0.95 if quantized else figures["largest_difference"] < 1e-3):
-        raise ExportDiffersError(
+        raise CheckpointError(
             f"The export gives other logits than the model: {figures}. "
             + ("Export with quantize=False." if quantized else "The exporter does not support this architecture.")
         )

@@ -1,16 +1,124 @@
-"""Hidden states as a feature matrix, and its projection to two dimensions."""
+"""Texts to hidden states: a feature matrix, and its projection to two dimensions."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+import copy
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from datasets import Dataset
+import torch
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import MissingColumnError, MissingExtraError
+from emotion_tutorial.caching import cached_array, digest
+from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
+from emotion_tutorial.inference import forward_in_batches
+from emotion_tutorial.models import has_bfloat16
+from emotion_tutorial.tokenization import Splits, encode, warn_of_truncation
+
+Pooling = Literal["cls", "mean"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def extract_hidden_states(
+    splits: Splits,
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pooling: Pooling = "cls",
+    precision: Precision = "auto",
+    token_budget: int | None = None,
+    cache: bool = True,
+) -> Splits:
+    """Add the column `hidden_state`: one vector per text.
+
+    Texts are sorted by length and put into batches of about the same number of tokens, so that little
+    is spent on padding.
+
+    Parameters
+    ----------
+    splits
+        A split or splits, as loaded or as tokenized.
+    encoder, tokenizer
+        Of one checkpoint. The encoder computes where it is, without dropout, and is left in the mode it was in.
+    pooling
+        `cls`: the last hidden state of the first token; of a decoder, which has no [CLS] and whose tokens see
+        only what comes before them, that of the last token. `mean`: the mean over all tokens.
+    precision
+        `auto`: bfloat16 where the hardware computes in it, else float32. The result is float32 either way; computed
+        in bfloat16 it is rounded (cosine to float32 at least 0.9998 with the bundled encoder, measured by
+        benchmarks/feature_extraction.py).
+    token_budget
+        Tokens per batch, padding included. None: 2,048 on a CPU, 65,536 elsewhere.
+    cache
+        Keep the vectors in the artifacts folder, and read them from there the next time. Their name covers the
+        texts, the encoder's weights, the pooling and the precision.
+
+    Returns
+    -------
+    Dataset or DatasetDict
+        With a float32 column `hidden_state` of `dim` values.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such pooling or precision.
+    """
+    if pooling not in get_args(Pooling):
+        raise SettingsError(f"Unknown pooling {pooling!r}. Choose 'cls' or 'mean'.")
+    if precision not in get_args(Precision):
+        raise SettingsError(f"Unknown precision {precision!r}. Choose 'auto', 'float32' or 'bfloat16'.")
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(encoder.device) else "float32"
+    dtype = getattr(torch, precision)
+    worker = encoder if dtype == encoder.dtype else copy.deepcopy(encoder).to(dtype)
+    vector = "last" if pooling == "cls" and tokenizer.cls_token is None else pooling
+
+    def extract(split: str, dataset: Dataset) -> Dataset:
+        if "input_ids" in dataset.column_names:
+            ids = dataset["input_ids"][:]
+        else:
+            ids = encode(dataset["text"][:], tokenizer)
+            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=4)
+
+        def compute() -> npt.NDArray[np.float32]:
+            vectors = np.empty((len(ids), encoder.config.hidden_size), dtype=np.float32)
+            for rows, output, mask in forward_in_batches(worker, ids, tokenizer, "hidden states", token_budget):
+                vectors[rows] = pool(output.last_hidden_state, mask, vector).cpu().numpy()
+            return vectors
+
+        key = digest(ids, encoder, vector, precision) if cache else ""
+        vectors = cached_array("hidden-states", key, compute) if cache else compute()
+        kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
+        column = Dataset.from_dict(
+            {"hidden_state": vectors}, features=Features({"hidden_state": List(Value("float32"))})
+        )
+        return concatenate_datasets([kept, column], axis=1)
+
+    if isinstance(splits, DatasetDict):
+        return DatasetDict({split: extract(split, dataset) for split, dataset in splits.items()})
+    return extract("data", splits)
+
+
+def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Reduce hidden states to one vector per text.
+
+    Parameters
+    ----------
+    hidden : (texts, tokens, dim), of any precision
+    attention_mask : (texts, tokens) int, 0 on padding, which is on the right
+    pooling : `cls` (the first token), `last` or `mean`
+
+    Returns
+    -------
+    (texts, dim) float32
+    """
+    if pooling == "cls":
+        return hidden[:, 0].float()
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(1) - 1].float()
+    mask = attention_mask.unsqueeze(-1).float()
+    return (hidden.float() * mask).sum(1) / mask.sum(1)
 
 
 def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -23,17 +131,15 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
 
     Raises
     ------
-    MissingColumnError
+    DataError
         If the split has no hidden states yet.
     """
     if "hidden_state" not in dataset.column_names:
-        raise MissingColumnError(
+        raise DataError(
             f"No column 'hidden_state', only {', '.join(dataset.column_names)}. Call extract_hidden_states first."
         )
-    table = dataset.with_format("arrow")[:]
-    column = table.column("hidden_state").combine_chunks()
-    X = column.flatten().to_numpy().reshape(len(column), -1)
-    return X.astype(np.float32), table.column("label").to_numpy().astype(np.int64)
+    arrays = dataset.select_columns(["hidden_state", "label"]).with_format("numpy")[:]
+    return arrays["hidden_state"].astype(np.float32), arrays["label"].astype(np.int64)
 
 
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
@@ -45,19 +151,25 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     Parameters
     ----------
     X : (texts, dim) float
+    seed
+        For UMAP's random start and sampling.
 
     Returns
     -------
     DataFrame
         Columns `X` and `Y`, a row per text.
 
+    Raises
+    ------
+    MissingExtraError
+        If UMAP is not installed.
+
     Notes
     -----
     McInnes, Healy and Melville 2018, UMAP, arXiv:1802.03426.
     """
     try:
-        with _without_tensorflow():
-            from umap import UMAP
+        from umap import UMAP
     except ImportError as error:
         raise MissingExtraError('UMAP is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
     from sklearn.preprocessing import MinMaxScaler
@@ -65,16 +177,3 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     scaled = MinMaxScaler().fit_transform(X)
     projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(scaled)
     return pd.DataFrame(projection, columns=["X", "Y"])
-
-
-@contextmanager
-def _without_tensorflow() -> Iterator[None]:
-    """Keep UMAP from loading TensorFlow where it is installed: seconds, and pages of log, for a part not used here."""
-    modules = cast(dict[str, Any], sys.modules)
-    loaded = "tensorflow" in modules
-    modules.setdefault("tensorflow", None)  # importing it raises ImportError, for which UMAP is prepared
-    try:
-        yield
-    finally:
-        if not loaded:
-            del modules["tensorflow"]

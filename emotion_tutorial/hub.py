@@ -21,11 +21,11 @@ from huggingface_hub.errors import (
 
 from emotion_tutorial.exceptions import (
     CheckpointError,
-    DamagedDownloadError,
-    HubUnavailableError,
-    MalformedFileError,
+    DataError,
+    HubError,
+    NotFoundError,
+    SettingsError,
     TutorialError,
-    UnknownSourceError,
 )
 
 HUB_DATASET = "dair-ai/emotion"
@@ -58,9 +58,9 @@ def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> s
 
     Raises
     ------
-    UnknownSourceError, CheckpointError
+    NotFoundError, CheckpointError
         If there is no such dataset or model, or it is private or gated.
-    HubUnavailableError
+    HubError
         If the Hub does not answer.
     """
     api = huggingface_hub.HfApi()
@@ -78,7 +78,7 @@ def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: b
 
     Only configuration, tokenizer and weights in safetensors are fetched: no code, no pickles. A
     download that was cut off goes on where it stopped, and each file is compared with its digest
-    on the Hub. Raises as `require_repo` does, and `DamagedDownloadError`.
+    on the Hub. Raises as `require_repo` does, and `HubError`.
     """
     online = require_repo(repo_id, "model", revision) is not None
     patterns = TOKENIZER_FILES + (WEIGHT_FILES if weights else [])
@@ -98,29 +98,32 @@ def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: b
     return folder
 
 
-def load_hub_dataset(dataset_id: str) -> DatasetDict:
-    """Load all splits of a Hub dataset, compared with their digests on the Hub.
+def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
+    """Load all splits of a Hub dataset, of one of its configurations, compared with their digests on the Hub.
 
-    Raises as `require_repo` does, `DamagedDownloadError`, and `MalformedFileError` for files that
+    Raises as `require_repo` does, `HubError`, and `DataError` for files that
     are whole but cannot be read.
     """
     commit = require_repo(dataset_id, "dataset")
 
     def prepare() -> datasets.DatasetBuilder:
-        builder = datasets.load_dataset_builder(dataset_id, HUB_CONFIGS.get(dataset_id), revision=commit)
+        try:
+            builder = datasets.load_dataset_builder(dataset_id, name or HUB_CONFIGS.get(dataset_id), revision=commit)
+        except ValueError as error:  # no such configuration, or several and none named
+            raise SettingsError(f"{dataset_id!r}: {' '.join(str(error).split())} Name one with name=.") from error
         try:
             builder.download_and_prepare()
         except DatasetGenerationError as error:
             _verify(dataset_id, "dataset", commit)
             cause = error.__cause__ or error
-            raise MalformedFileError(f"The files of {dataset_id!r} on the Hub cannot be read: {cause}") from error
+            raise DataError(f"The files of {dataset_id!r} on the Hub cannot be read: {cause}") from error
         return builder
 
     try:
         builder = patiently(dataset_id, prepare)
         try:
             _verify(dataset_id, "dataset", commit)
-        except DamagedDownloadError:
+        except HubError:
             shutil.rmtree(builder.cache_dir, ignore_errors=True)  # made from the damaged files
             raise
     except (HTTPError, OSError) as error:
@@ -132,7 +135,7 @@ def patiently(repo_id: str, call: Callable[[], T]) -> T:
     """Make a call to the Hub, and make it again while the Hub says that it is busy (429 or 5xx).
 
     It waits as long as the Hub asks for (`Retry-After`), else 1, 2, 4 s, and gives up with a
-    `HubUnavailableError` when it would take more than 15 s in all. Other errors pass through.
+    `HubError` when it would take more than 15 s in all. Other errors pass through.
     """
     deadline = time.monotonic() + PATIENCE
     wait = 1.0
@@ -153,7 +156,7 @@ def patiently(repo_id: str, call: Callable[[], T]) -> T:
 
 def _explain(repo_id: str, repo_type: str, error: BaseException) -> TutorialError:
     """Return our error for one of the clients': not there, not for you, or not answering."""
-    kind: type[TutorialError] = CheckpointError if repo_type == "model" else UnknownSourceError
+    kind: type[TutorialError] = CheckpointError if repo_type == "model" else NotFoundError
     causes = list(_causes(error))
     if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
         return kind(f"{repo_id!r} on the Hub has no such revision. Check the spelling after the @.")
@@ -165,13 +168,13 @@ def _explain(repo_id: str, repo_type: str, error: BaseException) -> TutorialErro
     return hub_unavailable(repo_id, error)
 
 
-def hub_unavailable(repo_id: str, error: BaseException) -> HubUnavailableError:
+def hub_unavailable(repo_id: str, error: BaseException) -> HubError:
     """Return the error to raise when the Hub does not answer."""
     response = _refusal(error)
     found = type(error).__name__ if response is None else f"{type(error).__name__}, HTTP status {response.status_code}"
     if response is not None and (seconds := response.headers.get("Retry-After")):
         found += f", it asks to wait for {seconds} s"
-    return HubUnavailableError(
+    return HubError(
         f"Could not reach {repo_id!r} on the Hub ({found}). Check the network, or try again later. HF_HUB_OFFLINE=1, "
         "set before Python starts, uses an earlier download; the name 'embedded' needs no network at all."
     )
@@ -203,7 +206,7 @@ def _verify(repo_id: str, repo_type: str, commit: str | None) -> None:
         path.unlink(missing_ok=True)
     if found.mismatches:
         first = found.mismatches[0]
-        raise DamagedDownloadError(
+        raise HubError(
             f"{first['path']} of {repo_id!r} did not arrive as it is on the Hub: its {first['algorithm']} is "
             f"{first['actual']}, expected {first['expected']} ({len(found.mismatches)} such files). It was deleted: "
             "run this again to download it anew. If that does not help, something on the way changes files."

@@ -1,19 +1,21 @@
-"""Predictions for texts: logits and class probabilities."""
+"""A model and many texts: batches, logits, class probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.special import softmax
 from tqdm.auto import tqdm
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import NotATextError
-from emotion_tutorial.extraction import require_smaller_batch
-from emotion_tutorial.tokenization import context_size, warn_of_truncation
+from emotion_tutorial.models import label_names_of
+from emotion_tutorial.tokenization import encode, warn_of_truncation
 
-BATCH_SIZE = 64
+TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
+"""Tokens in a batch, padding included."""
 
 
 def predict_proba(
@@ -27,25 +29,21 @@ def predict_proba(
         One text, or any number of them. An empty text is a text without words. One that is longer
         than the model's context is cut there, and a `DataWarning` says so.
     model, tokenizer
-        Of one fine-tuned checkpoint. The model computes where it is, in its own precision.
+        Of one fine-tuned checkpoint. The model computes where it is, in its own precision, without dropout.
 
     Returns
     -------
     DataFrame
-        A row a text, in the order given; a float64 column a label name, in label-id order. A row sums to 1:
+        One row per text, in the order given; one float64 column per label name, in label-id order. A row sums to 1:
         it is the softmax of the logits.
 
     Raises
     ------
-    NotATextError
-        If something is no string.
-    OutOfMemoryError
-        If the device has no memory for a single text. With too little for a batch, smaller ones are taken, and an
-        `OutOfMemoryWarning` says so.
+    DataError
+        If something is not a string.
     """
     logits = predict_logits([texts] if isinstance(texts, str) else texts, model, tokenizer)
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return pd.DataFrame(shifted / shifted.sum(axis=1, keepdims=True), columns=label_names_of(model))
+    return pd.DataFrame(softmax(logits.astype(np.float64), axis=1), columns=label_names_of(model.config))
 
 
 def predict_logits(
@@ -53,40 +51,58 @@ def predict_logits(
 ) -> npt.NDArray[np.float32]:
     """Return the logits, (texts, labels) float32, in the order of the texts; see `predict_proba`."""
     texts = list(texts)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise NotATextError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
-    logits = np.empty((len(texts), len(label_names_of(model))), dtype=np.float32)
-    if not texts:
-        return logits
-    encoded = tokenizer(texts, truncation=True, max_length=context_size(tokenizer), return_token_type_ids=False)
-    warn_of_truncation(texts, encoded["input_ids"], tokenizer, "the list", stacklevel=4)
-    collate = DataCollatorWithPadding(tokenizer)
-    order = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")  # longest first
-    batch_size = BATCH_SIZE
-    was_training = model.training
-    model.eval()  # without dropout
-    with tqdm(total=len(texts), desc="predict", unit="text", delay=2) as progress, torch.inference_mode():
-        while len(order):
-            rows = order[:batch_size]
-            batch = collate([{name: encoded[name][row] for name in encoded} for row in rows])
-            try:
-                batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-                # Not model(**batch): a Trainer that used bfloat16 leaves its autocast around that call, and a model
-                # in memory would then not give what the same model gives once it is saved and loaded.
-                output = type(model).forward(model, **batch)
-                logits[rows] = output.logits.float().cpu().numpy()
-            except RuntimeError as error:
-                require_smaller_batch(len(rows), error)
-                batch_size = len(rows) // 2
-                continue
-            order = order[batch_size:]
-            progress.update(len(rows))
-    model.train(was_training)
+    ids = encode(texts, tokenizer)
+    warn_of_truncation(texts, ids, tokenizer, "the list", stacklevel=4)
+    logits = np.empty((len(texts), len(label_names_of(model.config))), dtype=np.float32)
+    for rows, output, _ in forward_in_batches(model, ids, tokenizer, "predict"):
+        logits[rows] = output.logits.float().cpu().numpy()
     return logits
 
 
-def label_names_of(model: PreTrainedModel) -> list[str]:
-    """Return the model's label names in id order."""
-    names: dict[int, str] = dict(model.config.id2label)  # type: ignore[arg-type]
-    return [names[i] for i in sorted(names)]
+def forward_in_batches(
+    model: PreTrainedModel,
+    input_ids: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    description: str,
+    token_budget: int | None = None,
+) -> Iterator[tuple[npt.NDArray[np.intp], Any, torch.Tensor]]:
+    """Run a model over texts in batches of similar length, without dropout and without gradients.
+
+    The longest texts come first, so that a batch that is too large for the memory fails at once, and each batch is
+    padded to its own longest text.
+
+    Parameters
+    ----------
+    model
+        It computes where it is, and is left in the mode (training or evaluation) in which it was.
+    input_ids
+        Token ids of each text, at least one.
+    tokenizer
+        For its padding token.
+    description
+        For the progress bar.
+    token_budget
+        Tokens per batch, padding included. None: 2,048 on a CPU, 65,536 elsewhere.
+
+    Yields
+    ------
+    tuple
+        The rows of the batch, (batch,) int; the model's output; the attention mask, (batch, tokens) int.
+    """
+    lengths = np.array([len(ids) for ids in input_ids])
+    order = np.argsort(-lengths, kind="stable")
+    budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["accelerator"])
+    was_training = model.training
+    model.eval()
+    try:
+        with tqdm(total=len(order), desc=description, unit="text", delay=2) as progress:
+            while len(order):
+                rows, order = np.split(order, [max(1, budget // lengths[order[0]])])
+                ids = {"input_ids": [list(input_ids[row]) for row in rows]}
+                batch = tokenizer.pad(ids, padding_side="right", return_tensors="pt").to(model.device)
+                with torch.inference_mode():
+                    output = model(**batch)
+                yield rows, output, batch["attention_mask"]
+                progress.update(len(rows))
+    finally:
+        model.train(was_training)

@@ -1,7 +1,5 @@
 """Texts whose label is probably wrong: asked of classifiers that were not trained on them."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,12 +13,13 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.model_selection import StratifiedKFold
 from tqdm.auto import tqdm
 
-from emotion_tutorial.artifacts import kept_file
 from emotion_tutorial.baselines import fit_bag_of_words
-from emotion_tutorial.exceptions import NotATextError, TooFewClassesError, TooFewRowsError, UnknownLabelError
-from emotion_tutorial.finetuning import build_trainer, training_settings
+from emotion_tutorial.caching import cached_array, digest
+from emotion_tutorial.exceptions import DataError
 from emotion_tutorial.inference import predict_proba
+from emotion_tutorial.models import locate_checkpoint
 from emotion_tutorial.profiles import Profile, get_profile
+from emotion_tutorial.training import build_trainer
 
 Method = Literal["bag_of_words", "fine_tuned", "combined"]
 Probabilities = npt.NDArray[np.floating]
@@ -39,7 +38,7 @@ def find_label_errors(
     method: Method = "bag_of_words",
     profile: Profile | None = None,
     seed: int = 0,
-    folder: str | Path | None = None,
+    cache: bool = True,
     **training_arguments: Any,
 ) -> pd.DataFrame:
     """Rank texts by how improbable their label is to a classifier that has not seen them.
@@ -63,9 +62,9 @@ def find_label_errors(
         Checkpoint and hyperparameters of `fine_tuned`. None: `get_profile()`.
     seed
         Of the folds and the trainings.
-    folder
-        Where the probabilities of each finished fold are kept, named after all that shaped them: an
-        interrupted run goes on, a finished one is not repeated, a damaged fold is judged anew. None: nowhere.
+    cache
+        Keep the probabilities of each fold of `fine_tuned` in the artifacts folder, under a name that covers
+        everything that shapes them, so that an interrupted run goes on and a finished one is not repeated.
     **training_arguments
         For `build_trainer`.
 
@@ -79,13 +78,13 @@ def find_label_errors(
     ------
     ValueError
         If there are not as many labels as texts, fewer than 2 folds, or an unknown method.
-    NotATextError
+    DataError
         If something among the texts is no string.
-    UnknownLabelError
+    DataError
         If a label is missing, or is neither an id nor a name of `label_names`.
-    TooFewClassesError
+    DataError
         If all labels are the same.
-    TooFewRowsError
+    DataError
         If a label has fewer texts than there are folds.
 
     Notes
@@ -105,10 +104,11 @@ def find_label_errors(
     found = []
     for name in [method] if method in judges else judges:
         parts = _deal(ids, FOLDS[name] if folds is None else folds, seed)
-        shaped_by = [texts, ids.tolist(), names, len(parts), seed]
-        if name == "fine_tuned":
-            shaped_by += [repr(profile), sorted(training_arguments.items())]
-        found.append(_out_of_fold(texts, ids, len(names), parts, judges[name], _Kept(folder, name, shaped_by)))
+        key = ""
+        if cache and name == "fine_tuned":
+            settings = {**profile.hyperparameters, **training_arguments}
+            key = digest(texts, ids, names, len(parts), seed, locate_checkpoint(profile.checkpoint), settings)
+        found.append(_out_of_fold(texts, ids, len(names), parts, judges[name], key))
     probabilities = np.mean(found, axis=0)
     frame = pd.DataFrame(
         {
@@ -122,34 +122,13 @@ def find_label_errors(
     return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
-class _Kept:
-    """The probabilities of finished folds, in files named after what shaped them."""
-
-    def __init__(self, folder: str | Path | None, name: str, shaped_by: list[Any]):
-        self.folder, self.name = folder, name
-        self.digest = hashlib.sha256(json.dumps(shaped_by, default=str).encode()).hexdigest()[:16]
-
-    def fold(self, fold: int, compute: Callable[[], Probabilities]) -> Probabilities:
-        """Return what is kept of a fold, or compute and keep it."""
-        if self.folder is None:
-            return compute()
-        path = Path(self.folder) / f"{self.name}-{self.digest}-{fold}.npy"
-
-        def write(unfinished: Path) -> None:
-            with unfinished.open("wb") as file:
-                np.save(file, compute(), allow_pickle=False)
-
-        kept_file(path, write)
-        return np.load(path, allow_pickle=False)
-
-
 def _deal(ids: npt.NDArray[np.integer], folds: int, seed: int) -> list[tuple[npt.NDArray[np.intp], ...]]:
     """Return pairs of rows, to train on and to judge, with the shares of the labels alike."""
     if folds < 2:
         raise ValueError(f"Out-of-sample scores want two folds or more, got {folds}.")
     present, counts = np.unique(ids, return_counts=True)
     if counts.min() < folds:
-        raise TooFewRowsError(
+        raise DataError(
             f"Label id {present[counts.argmin()]} has {counts.min()} texts, and {folds} folds want {folds} or more of "
             "each label. Take fewer folds, or leave the rare label out."
         )
@@ -162,14 +141,17 @@ def _out_of_fold(
     classes: int,
     parts: list[tuple[npt.NDArray[np.intp], ...]],
     judge: Judge,
-    kept: _Kept,
+    key: str,
 ) -> Probabilities:
-    """Return class probabilities (texts, classes), each row of a classifier that was trained without it."""
+    """Return class probabilities (texts, classes), each row of a classifier that was trained without it.
+
+    With a key, the probabilities of each fold are cached.
+    """
     present = np.unique(ids)
     probabilities = np.zeros((len(texts), classes))
-    for fold, (train, held_out) in enumerate(tqdm(parts, desc=f"{kept.name}, folds", delay=2)):
+    for fold, (train, held_out) in enumerate(tqdm(parts, desc="folds", delay=2)):
         compute = partial(judge, [texts[i] for i in train], ids[train], [texts[i] for i in held_out])
-        found = kept.fold(fold, compute)
+        found = cached_array("label-errors", f"{key}-{fold}", compute) if key else compute()
         # A bag of words knows the labels that occur, an encoder's head has one output for each name.
         columns = present if found.shape[1] == len(present) else np.arange(classes)
         probabilities[np.ix_(held_out, columns)] = found
@@ -192,7 +174,7 @@ def _fine_tuned_proba(
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     known = Dataset.from_dict({"text": list(train), "label": y.tolist()}, features=features)
     # Nothing is chosen by validation here: no epoch is evaluated or saved.
-    settings = training_settings(profile) | {"seed": seed, "eval_strategy": "no", "save_strategy": "no"}
+    settings = profile.hyperparameters | {"seed": seed, "eval_strategy": "no", "save_strategy": "no"}
     settings |= {"load_best_model_at_end": False} | training_arguments
     with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
         splits = DatasetDict(train=known, validation=known.select(range(1)))
@@ -209,9 +191,9 @@ def _checked(
         raise ValueError(f"Expected a label for each text, got {len(texts)} texts and {len(given)} labels.")
     for row, (text, label) in enumerate(zip(texts, given, strict=True)):
         if not isinstance(text, str):
-            raise NotATextError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+            raise DataError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
         if label is None or label != label:
-            raise UnknownLabelError(f"labels[{row}] is {label!r}. Give the text a label, or leave it out.")
+            raise DataError(f"labels[{row}] is {label!r}. Give the text a label, or leave it out.")
     if label_names is None:
         values = sorted(set(given))
         names, ids = [str(value) for value in values], {value: i for i, value in enumerate(values)}
@@ -220,11 +202,11 @@ def _checked(
         ids = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
     unknown = next((row for row, label in enumerate(given) if label not in ids), None)
     if unknown is not None:
-        raise UnknownLabelError(
+        raise DataError(
             f"labels[{unknown}] is {given[unknown]!r}; known are {', '.join(names[:20])}, or their ids 0 to "
             f"{len(names) - 1}."
         )
     known = np.array([ids[label] for label in given])
     if len(np.unique(known)) < 2:
-        raise TooFewClassesError(f"All labels are {given[0]!r}: nothing to learn, and nothing to doubt.")
+        raise DataError(f"All labels are {given[0]!r}: nothing to learn, and nothing to doubt.")
     return list(texts), known, names

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from emotion_tutorial.exceptions import (
     CheckpointError,
+    DataError,
     DataWarning,
     MissingExtraError,
-    NotATextError,
-    UnknownLabelError,
 )
 
 try:
@@ -57,7 +56,7 @@ class OnnxClassifier:
     ------
     CheckpointError
         If the folder is not an export, or a file of it is missing or was changed.
-    UnknownLabelError
+    DataError
         If it does not name each label of the model.
     MissingExtraError
         If onnxruntime is not installed.
@@ -77,7 +76,7 @@ class OnnxClassifier:
         self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
         outputs = self._session.get_outputs()[0].shape[-1]
         if outputs != len(self.label_names):
-            raise UnknownLabelError(
+            raise DataError(
                 f"{folder / ABOUT} names {len(self.label_names)} labels, the model has {outputs}. Export it again."
             )
 
@@ -98,7 +97,7 @@ class OnnxClassifier:
 
         Raises
         ------
-        NotATextError
+        DataError
             If something is no string, or holds half a character (a lone surrogate).
         """
         logits = self.predict_logits(texts).astype(np.float64)
@@ -138,11 +137,11 @@ class OnnxClassifier:
 
 def _check_text(text: object, row: int) -> None:
     if not isinstance(text, str):
-        raise NotATextError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+        raise DataError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise NotATextError(
+        raise DataError(
             f"texts[{row}] holds half a character, {text[error.start]!r} at {error.start}. Read it with its encoding."
         ) from error
 
@@ -158,7 +157,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is not what export_onnx writes: {error}. Export the model again.") from error
     if not about.get("label_names"):
-        raise UnknownLabelError(f"{path} names no labels. Export the model again, with names in config.id2label.")
+        raise DataError(f"{path} names no labels. Export the model again, with names in config.id2label.")
     if missing:
         raise CheckpointError(f"{path} says nothing of {', '.join(sorted(missing))}. Export the model again.")
     return about

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import confusion_matrix
 
-from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
+from emotion_tutorial.exceptions import DataError
 
 
 def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -127,14 +127,14 @@ def plot_confusion_matrix(
 
     Raises
     ------
-    UnknownLabelError
+    DataError
         If an id has no name.
     """
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     classes = len(label_names)
     for ids in (y_true, y_pred):
         if unknown := sorted({int(i) for i in ids if not 0 <= i < classes}):
-            raise UnknownLabelError(f"Found the ids {unknown}, but label_names has the ids 0 to {classes - 1}.")
+            raise DataError(f"Found the ids {unknown}, but label_names has the ids 0 to {classes - 1}.")
     counts = confusion_matrix(y_true, y_pred, labels=range(classes))
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -199,7 +199,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
 
     Raises
     ------
-    MissingColumnError
+    DataError
         If nothing was evaluated yet.
     """
     logs = pd.DataFrame(list(log_history))
@@ -394,7 +394,7 @@ def _name_rows(ax: Axes, names: Iterable[object]) -> None:
 
 def _require_columns(frame: pd.DataFrame, *columns: str) -> None:
     if missing := [column for column in columns if column not in frame.columns]:
-        raise MissingColumnError(
+        raise DataError(
             f"Missing column {', '.join(map(repr, missing))}; the frame has "
             f"{', '.join(map(repr, frame.columns)) or 'no columns'}."
         )

@@ -1,16 +1,19 @@
-"""Two ways to run the tutorial: `quick` on a laptop without a network, `full` as in earnest."""
+"""The tutorial's settings: `quick` for a laptop without a network, `full` for the real data and a GPU."""
 
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
-from emotion_tutorial.exceptions import UnknownProfileError
+from emotion_tutorial.exceptions import SettingsError
+
+ENVIRONMENT = ("data", "checkpoint", "text_column", "label_column")
+"""Settings that the environment may replace, as `EMOTION_TUTORIAL_DATA` and so on."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Which data, which checkpoint, which hyperparameters.
+    """Which data, which checkpoint, and which hyperparameters.
 
     Parameters
     ----------
@@ -21,8 +24,8 @@ class Profile:
     checkpoint
         A checkpoint for `load_tokenizer`, `load_encoder` and `load_classifier`.
     learning_rate
-        The highest rate of the schedule. It depends on the checkpoint: 2e-5 is usual for
-        DistilBERT, a small sentence encoder wants ten times as much.
+        The peak of the schedule. It depends on the checkpoint: 2e-5 is usual for DistilBERT, while a
+        small sentence encoder needs ten times as much.
     epochs
         Passes over the training texts.
     batch_size
@@ -30,11 +33,11 @@ class Profile:
     weight_decay
         AdamW's decoupled weight decay.
     warmup_steps
-        Share of the optimizer steps (below 1) over which the learning rate rises.
+        The share of the optimizer steps (below 1) during which the learning rate rises.
     seed
-        Of the fresh classification head, dropout, batch order and projections.
+        For the new classification head, dropout, the order of the batches, and projections.
     text_column, label_column
-        What the columns of the data are called.
+        The names of the columns in the data.
     """
 
     name: str
@@ -50,16 +53,15 @@ class Profile:
     label_column: str = "label"
 
     @property
-    def columns(self) -> "Columns":
-        """The columns, as arguments of `load_splits`."""
+    def columns(self) -> dict[str, Any]:
+        """The column names, as keyword arguments for `load_splits`."""
         return {"text_column": self.text_column, "label_column": self.label_column}
 
-
-class Columns(TypedDict):
-    """What the columns of a source are called."""
-
-    text_column: str
-    label_column: str
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The settings of the training, as keyword arguments for `build_trainer`."""
+        names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_steps", "seed")
+        return {name: getattr(self, name) for name in names}
 
 
 PROFILES = {
@@ -68,37 +70,39 @@ PROFILES = {
 }
 
 
-def get_profile(name: str | None = None, **overrides: object) -> Profile:
+def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     """Return a profile, with some of its settings replaced.
 
     Parameters
     ----------
     name
-        `quick` or `full`. None takes the environment's `EMOTION_TUTORIAL_PROFILE`, else `quick`.
+        `quick` or `full`. None: what the environment variable `EMOTION_TUTORIAL_PROFILE` says, or `quick`.
     **overrides
-        Settings of `Profile` to replace. They win over the environment's `EMOTION_TUTORIAL_DATA`,
-        `EMOTION_TUTORIAL_CHECKPOINT`, `EMOTION_TUTORIAL_TEXT_COLUMN` and
-        `EMOTION_TUTORIAL_LABEL_COLUMN`, which win over the profile's own.
+        Settings of `Profile` to replace. They win over the environment variables
+        `EMOTION_TUTORIAL_DATA`, `_CHECKPOINT`, `_TEXT_COLUMN` and `_LABEL_COLUMN`, which in turn win
+        over the profile.
 
     Raises
     ------
-    UnknownProfileError
+    SettingsError
         If there is no such profile or setting.
+
+    Examples
+    --------
+    >>> get_profile("quick", epochs=1).epochs
+    1
     """
     name = name or os.environ.get("EMOTION_TUTORIAL_PROFILE") or "quick"
     if name not in PROFILES:
-        raise UnknownProfileError(
+        raise SettingsError(
             f"Unknown profile {name!r}. Choose one of {', '.join(map(repr, PROFILES))}, "
             "as the argument or in the environment variable EMOTION_TUTORIAL_PROFILE."
         )
     known = [field.name for field in dataclasses.fields(Profile)]
     if unknown := sorted(set(overrides) - set(known)):
-        raise UnknownProfileError(
+        raise SettingsError(
             f"A profile has no setting {', '.join(map(repr, unknown))}. Its settings are {', '.join(known)}."
         )
-    from_environment = {
-        setting: value
-        for setting in ("data", "checkpoint", "text_column", "label_column")
-        if (value := os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}"))
-    }
-    return dataclasses.replace(PROFILES[name], **(from_environment | overrides))  # type: ignore[arg-type]
+    variables = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}") for setting in ENVIRONMENT}
+    given = {setting: value for setting, value in variables.items() if value}
+    return dataclasses.replace(PROFILES[name], **(given | overrides))

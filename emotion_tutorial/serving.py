@@ -55,7 +55,7 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = ("127.0.0.1
 
     Raises
     ------
-    CheckpointError, UnknownLabelError
+    CheckpointError, DataError
         If the folder holds no export, or it cannot be used; as of `OnnxClassifier`.
     MissingExtraError
         If fastapi or onnxruntime is not installed.
@@ -265,10 +265,10 @@ def _explainer(folder: Path) -> Callable[[str], tuple[str, list[tuple[str, float
     if _missing_for_explanations(folder):
         return None
     # Only here: the rest works without torch.
-    from emotion_tutorial.encoders import load_saved_classifier, load_tokenizer
     from emotion_tutorial.explanation import explain
+    from emotion_tutorial.models import load_classifier, load_tokenizer
 
-    model, tokenizer = load_saved_classifier(folder), load_tokenizer(folder)
+    model, tokenizer = load_classifier(folder, device="cpu"), load_tokenizer(folder)
 
     def explained(text: str) -> tuple[str, list[tuple[str, float]]]:
         frame = explain(text, model, tokenizer, steps=20)

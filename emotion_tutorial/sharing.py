@@ -11,18 +11,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.artifacts import SUMS, whole_folder, write_sums
-from emotion_tutorial.encoders import EMBEDDED_CHECKPOINT, locate_checkpoint
+from emotion_tutorial.caching import replaced_whole
 from emotion_tutorial.exceptions import (
     CheckpointError,
-    DamagedDownloadError,
-    MissingColumnError,
-    NotLoggedInError,
-    RepositoryIsPublicError,
-    TokenRefusedError,
+    DataError,
+    HubError,
 )
 from emotion_tutorial.hub import HUB_DATASET, hub_unavailable, patiently
-from emotion_tutorial.inference import label_names_of
+from emotion_tutorial.models import EMBEDDED_CHECKPOINT, label_names_of
 from emotion_tutorial.tokenization import context_size
 
 SHARED_FILES = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors"]
@@ -32,14 +28,15 @@ SHARED_FILES = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors"]
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path, **card: Any) -> Path:
     """Write a model, its tokenizer and a model card into a folder that `load_classifier` and `pipeline` read.
 
-    The folder is made beside its place and renamed, so it is there whole or not at all.
+    Like `save_pretrained`, it replaces files of the same name and deletes nothing. Each file is replaced at once, when
+    all of them are written, so that an interrupted save leaves the old model as it was.
 
     Parameters
     ----------
     model, tokenizer
         Of one fine-tuned checkpoint.
     folder
-        A new folder, or one that holds a saved model, which is replaced.
+        Created if it is not there.
     **card
         For `model_card`: `name` (else that of the folder), `data`, `checkpoint`, `hyperparameters`,
         `metrics`, `limits`, ...
@@ -51,18 +48,15 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
     Raises
     ------
-    CheckpointError
-        If the folder holds something that is no saved model: it is left as it is.
-    ArtifactError
+    OSError
         If the system does not let us write there.
     """
     folder = Path(folder)
     text = model_card(model, tokenizer, **({"name": folder.resolve().name} | card))
-    with whole_folder(folder, "config.json") as made:
-        model.save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        write_sums(made / SUMS, sorted(made.glob("*.safetensors")))
-        text.save(made / "README.md")
+    with replaced_whole(folder) as new:
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        text.save(new / "README.md")
     return folder
 
 
@@ -108,7 +102,7 @@ def model_card(
     dataset = {"hub": HUB_DATASET, "embedded": "the embedded corpus of emotion_tutorial"}.get(data or "", data)
     if dataset and Path(dataset).exists():
         dataset = Path(dataset).name
-    labels = label_names_of(model)
+    labels = label_names_of(model.config)
     header = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",
@@ -163,17 +157,16 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     ------
     CheckpointError
         If the folder holds no saved model, or a damaged one.
-    NotLoggedInError, TokenRefusedError
+    HubError
         If there is no token, it has expired, or it may not write there.
-    RepositoryIsPublicError
+    HubError
         If it should be private but the repository is public.
-    HubUnavailableError, DamagedDownloadError
+    HubError
         If the Hub does not answer, or holds other bytes than were sent.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} holds no saved model (config.json, model.safetensors). Call save_model first.")
-    locate_checkpoint(folder)  # raises if the weights are damaged
     api = huggingface_hub.HfApi()
     try:
         repo_id = _create(api, repo_id, private)
@@ -189,7 +182,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         )
         arrived = patiently(repo_id, lambda: api.verify_repo_checksums(repo_id, local_dir=folder))
     except LocalTokenNotFoundError as error:
-        raise NotLoggedInError(
+        raise HubError(
             "You are not logged in to the Hub, so nothing was uploaded. Run `hf auth login` in a terminal, or "
             f"huggingface_hub.notebook_login() in a notebook, with a token of the kind 'write' ({_token_page()})."
         ) from error
@@ -201,7 +194,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         raise hub_unavailable(repo_id, error) from error
     if arrived.mismatches:
         names = ", ".join(mismatch["path"] for mismatch in arrived.mismatches)
-        raise DamagedDownloadError(f"The Hub's {repo_id!r} holds other bytes than {folder} ({names}). Push again.")
+        raise HubError(f"The Hub's {repo_id!r} holds other bytes than {folder} ({names}). Push again.")
     return commit.commit_url
 
 
@@ -211,21 +204,21 @@ def _create(api: huggingface_hub.HfApi, repo_id: str, private: bool) -> str:
     repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
     patiently(repo_id, lambda: api.create_repo(repo_id, private=private, exist_ok=True))
     if private and not patiently(repo_id, lambda: api.model_info(repo_id)).private:
-        raise RepositoryIsPublicError(
+        raise HubError(
             f"{repo_id!r} is on the Hub already and is public, so nothing was uploaded. Choose another name, or "
             "pass private=False if everyone may see this model."
         )
     return repo_id
 
 
-def _token_refused(repo_id: str, error: HfHubHTTPError) -> TokenRefusedError:
+def _token_refused(repo_id: str, error: HfHubHTTPError) -> HubError:
     if error.response.status_code == 401:
-        return TokenRefusedError(
+        return HubError(
             "The Hub does not accept your token (status 401): it has expired or was revoked. Nothing is shown as "
             f"uploaded that is not. Make a new one of the kind 'write' ({_token_page()}), log in with "
             "`hf auth login`, and push again."
         )
-    return TokenRefusedError(
+    return HubError(
         f"Your token may not write to {repo_id!r} (status 403). It needs the kind 'write', and {repo_id!r} must be "
         f"yours or your organization's ({_token_page()}). Log in with it (`hf auth login`) and push again."
     )
@@ -271,7 +264,7 @@ def _metrics_text(metrics: pd.DataFrame) -> str:
 def _rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     columns = ["name", "metric", "value", "low", "high", "support"]
     if missing := [column for column in columns if column not in metrics.columns]:
-        raise MissingColumnError(f"Missing column {', '.join(map(repr, missing))}; metrics= wants what evaluate gives.")
+        raise DataError(f"Missing column {', '.join(map(repr, missing))}; metrics= wants what evaluate gives.")
     return [{str(name): value for name, value in row.items()} for row in metrics.to_dict("records")]
 
 
@@ -279,7 +272,10 @@ def _weakest(metrics: pd.DataFrame | None) -> list[str]:
     """Return a sentence on the label that it is worst at."""
     if metrics is None:
         return []
-    worst = metrics[metrics["metric"] == "f1"].sort_values("value").iloc[0]
+    by_label = metrics[metrics["metric"] == "f1"].sort_values("value")
+    if by_label.empty:
+        return []
+    worst = by_label.iloc[0]
     return [f"It is worst at {worst['name']}: F1 {worst['value']:.3f}, measured on {worst['support']} texts."]
 
 

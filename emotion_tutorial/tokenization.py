@@ -8,7 +8,7 @@ import pandas as pd
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataWarning
+from emotion_tutorial.exceptions import DataError, DataWarning
 
 Splits = TypeVar("Splits", Dataset, DatasetDict)
 
@@ -21,7 +21,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     splits
         A split or splits with a `text` column.
     tokenizer
-        The one that belongs to the model: another one's ids mean other tokens.
+        The one that belongs to the model: the ids of another one mean other tokens.
 
     Returns
     -------
@@ -30,16 +30,34 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
         to its own longest text later. A text longer than the model's context keeps its beginning;
         a `DataWarning` says how many texts that concerns, and where.
     """
-    limit = context_size(tokenizer)
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        encoded = tokenizer(batch["text"], truncation=True, max_length=limit, return_token_type_ids=False)
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+    def encode_batch(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        input_ids = encode(batch["text"], tokenizer)
+        return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
 
-    tokenized = splits.map(encode, batched=True, desc="tokenize")
+    tokenized = splits.map(encode_batch, batched=True, desc="tokenize")
     for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
         warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}")
     return tokenized
+
+
+def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Return the token ids of each text, cut at the model's context.
+
+    A text without any token, as an empty one is to GPT-2, becomes one padding token.
+
+    Raises
+    ------
+    DataError
+        If something is not a string.
+    """
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+    if not texts:
+        return []
+    encoded = tokenizer(list(texts), truncation=True, max_length=context_size(tokenizer))
+    return [ids or [tokenizer.pad_token_id] for ids in encoded["input_ids"]]
 
 
 def context_size(tokenizer: PreTrainedTokenizerBase) -> int:

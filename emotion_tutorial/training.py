@@ -1,0 +1,296 @@
+"""Fine-tuning: a Trainer, set up well, and trained models that are found again."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate.utils import extract_model_from_parallel
+from datasets import Dataset, DatasetDict
+from filelock import FileLock, Timeout
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainerState, TrainingArguments, set_seed
+from transformers.trainer_utils import PredictionOutput, TrainOutput
+
+from emotion_tutorial.caching import artifacts_folder, digest
+from emotion_tutorial.evaluation import compute_metrics
+from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning
+from emotion_tutorial.models import best_device, has_bfloat16, load_classifier, load_tokenizer, locate_checkpoint
+from emotion_tutorial.profiles import Profile
+from emotion_tutorial.tokenization import tokenize
+
+STATE = "trainer_state.json"
+"""The file in which the Trainer keeps its history."""
+
+
+class LengthGroupedTrainer(Trainer):
+    """A Trainer whose `predict` returns rows in order, and whose model computes afterwards as it does when reloaded.
+
+    With `train_sampling_strategy="group_by_length"`, transformers 5.23 also groups what it predicts, so that
+    predictions would not line up with the texts. With `bf16=True`, accelerate 1.15 leaves bfloat16 wrapped around the
+    model's `forward`, so that the model in memory would not predict quite what it predicts once saved and loaded.
+    """
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train as `Trainer` does, then take the bfloat16 wrapper off the model."""
+        output = super().train(*args, **kwargs)
+        self.model = extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+        return output
+
+    def predict(self, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """Predict as `Trainer` does, in the order of the rows."""
+        strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "sequential"
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self.args.train_sampling_strategy = strategy
+            self.model = extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+
+
+def build_trainer(
+    splits: DatasetDict,
+    checkpoint: str | Path,
+    *,
+    output_dir: str | Path,
+    learning_rate: float,
+    epochs: float,
+    batch_size: int,
+    seed: int = 0,
+    class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    new_head: bool = False,
+    **training_arguments: Any,
+) -> LengthGroupedTrainer:
+    """Set up fine-tuning: train, evaluate after each epoch, keep the best epoch's weights.
+
+    Batches hold texts of similar length and are padded to their own longest. The learning rate
+    rises during 6 % of the steps and then falls linearly. Hardware that has bfloat16 computes in it.
+
+    Parameters
+    ----------
+    splits
+        `train` and `validation`, as loaded or as tokenized.
+    checkpoint
+        For `load_classifier`. Its body is fine-tuned together with its head.
+    output_dir
+        For the training checkpoints: the last and the best epoch's.
+    learning_rate, epochs, batch_size
+        The peak rate, passes over the training texts, and texts per optimizer step: of all processes, devices and
+        accumulated batches together.
+    seed
+        For the head, dropout and the order of batches. On a CPU, two runs on one machine are equal to the
+        last digit; on a GPU, to about a tenth of a point of accuracy.
+    class_weights
+        How much an error on a text of each label counts in the training loss, in id order.
+        `balanced`: each label contributes equally to the loss, however rare it is in `train`.
+        None: all texts count alike. The validation loss stays unweighted.
+    new_head
+        Replace the head of a checkpoint that was fine-tuned for other labels.
+    **training_arguments
+        Anything that `transformers.TrainingArguments` takes; it replaces what is set here.
+
+    Returns
+    -------
+    LengthGroupedTrainer
+        A `transformers.Trainer`, not trained yet: call its `train()`.
+
+    Raises
+    ------
+    DataError
+        If the training texts have fewer than two labels.
+    SettingsError
+        If there is not one positive weight for each label, or the devices cannot share a batch of this size evenly.
+    """
+    label_names = splits["train"].features["label"].names
+    if len(found := set(splits["train"]["label"])) < 2:
+        raise DataError(f"The training texts have {len(found)} label; a classifier needs two or more.")
+    tokenizer = load_tokenizer(checkpoint)
+    if "input_ids" not in splits["train"].column_names:
+        splits = tokenize(splits, tokenizer)
+    device = torch.device("cpu") if training_arguments.get("use_cpu") else best_device()
+    arguments: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "learning_rate": learning_rate,
+        "num_train_epochs": epochs,
+        "per_device_eval_batch_size": 64,
+        "weight_decay": 0.01,
+        "warmup_steps": 0.06,  # below 1: a share of all steps
+        "train_sampling_strategy": "group_by_length",
+        "bf16": has_bfloat16(device),
+        "use_cpu": device.type == "cpu",
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "logging_strategy": "epoch",
+        "save_total_limit": 2,  # the best and the last; of 1, the Trainer deletes the last and would train it again
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+        "report_to": "none",
+        "dataloader_pin_memory": device.type == "cuda",
+        "seed": seed,
+    }
+    args = TrainingArguments(**(arguments | training_arguments))
+    if "per_device_train_batch_size" not in training_arguments:
+        args.per_device_train_batch_size = _share_of_batch(batch_size, args)
+    weights = _class_weights(class_weights, splits["train"], label_names)
+    set_seed(seed)  # before the head is drawn
+    trainer = LengthGroupedTrainer(
+        model=load_classifier(checkpoint, label_names, "cpu", new_head=new_head),
+        args=args,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
+    )
+    # transformers 5.23 takes a classifier's loss, a mean over a batch, for one over all that is accumulated or that all
+    # processes have, and takes steps that are larger by as much.
+    trainer.model_accepts_loss_kwargs = False
+    return trainer
+
+
+def load_or_train(
+    splits: DatasetDict, profile: Profile, *, folder: str | Path | None = None, **training_arguments: Any
+) -> LengthGroupedTrainer:
+    """Return a model that was trained on these texts, with these labels and settings; train it if there is none.
+
+    A finished model is kept in a folder that is named after everything that shapes it: texts, labels and their names,
+    the checkpoint's files, and all settings. It gets its name when it is complete. An interrupted training goes on from
+    its last checkpoint, or starts again if that cannot be read, and a `TrainingWarning` says which. If another process
+    is training the same model, this one says so and waits.
+
+    Parameters
+    ----------
+    splits
+        `train` and `validation`, as loaded or as tokenized.
+    profile
+        Its checkpoint and hyperparameters.
+    folder
+        Where the trained models are. None: the artifacts folder.
+    **training_arguments
+        For `build_trainer`.
+
+    Returns
+    -------
+    LengthGroupedTrainer
+        With the best epoch's weights in `model`, the tokenizer in `processing_class`, and the history of the
+        training in `state.log_history`. Raises as `build_trainer` does.
+    """
+    settings = {**profile.hyperparameters, **training_arguments}
+    texts = [splits[split].select_columns(["text", "label"]) for split in ("train", "validation")]
+    key = digest(*texts, locate_checkpoint(profile.checkpoint), settings)
+    finished = (artifacts_folder() if folder is None else Path(folder)) / f"fine-tuned-{key}"
+    if not finished.is_dir():
+        finished.parent.mkdir(parents=True, exist_ok=True)
+        # The processes of one training (torchrun) work together instead of waiting for each other.
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        with _announced_lock(Path(f"{finished}.lock")) if alone else nullcontext():
+            if not finished.is_dir():
+                unfinished = finished.with_name(f"{finished.name}.training")
+                build = partial(build_trainer, splits, profile.checkpoint, output_dir=unfinished, **settings)
+                trainer = _train_or_resume(build, unfinished)
+                if trainer.is_world_process_zero():
+                    _keep(trainer, finished)
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                return trainer
+    trainer = build_trainer(splits, finished, output_dir=finished, **(settings | {"new_head": False}))
+    trainer.state = TrainerState.load_from_json(str(finished / STATE))
+    return trainer
+
+
+def _train_or_resume(build: Callable[[], LengthGroupedTrainer], folder: Path) -> LengthGroupedTrainer:
+    """Train, going on from the newest training checkpoint in the folder if there is one that can be read."""
+    steps = [int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"checkpoint-*/{STATE}")]
+    trainer = build()
+    if steps:  # the Trainer writes its state last, so these checkpoints are complete
+        newest = folder / f"checkpoint-{max(steps)}"
+        _warn(f"An earlier training was interrupted. It goes on from step {max(steps)} ({newest}).")
+        try:
+            trainer.train(resume_from_checkpoint=str(newest))
+            return trainer
+        except Exception as error:
+            if trainer.state.global_step > max(steps):  # it went on, so reading was not what failed
+                raise
+            _warn(f"{newest} cannot be used ({type(error).__name__}: {error}). The training starts from the beginning.")
+            shutil.rmtree(folder)
+            trainer = build()
+    trainer.train()
+    return trainer
+
+
+def _keep(trainer: LengthGroupedTrainer, finished: Path) -> None:
+    """Write a finished model beside its place, and rename it: it is there complete or not at all."""
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=finished.parent, ignore_cleanup_errors=True) as name:
+        made = Path(name) / "model"
+        trainer.model.save_pretrained(made)  # type: ignore[union-attr]
+        trainer.processing_class.save_pretrained(made)  # type: ignore[union-attr]
+        trainer.state.save_to_json(str(made / STATE))
+        made.rename(finished)
+
+
+@contextmanager
+def _announced_lock(path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _warn("Another process is training this model. This one waits until it is done.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, TrainingWarning, stacklevel=4)
+
+
+def _share_of_batch(batch_size: int, args: TrainingArguments) -> int:
+    """Return how many of the texts of a step each device takes at once."""
+    parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
+    if batch_size < 1 or batch_size % parts:
+        raise SettingsError(
+            f"A batch of {batch_size} texts cannot be divided into {parts} equal parts ({args.world_size} processes, "
+            f"{max(1, args.n_gpu)} devices each, {args.gradient_accumulation_steps} accumulation steps). Choose a "
+            "multiple for batch_size=."
+        )
+    return batch_size // parts
+
+
+def _class_weights(
+    given: Literal["balanced"] | Sequence[float] | None, train: Dataset, label_names: Sequence[str]
+) -> torch.Tensor | None:
+    if given is None:
+        return None
+    if given == "balanced":
+        labels = np.array(train["label"][:])
+        weights = torch.ones(len(label_names))  # of a label without texts it does not matter
+        present = np.unique(labels)
+        weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=labels)).float()
+    elif isinstance(given, str):
+        raise SettingsError(f"Unknown class_weights {given!r}. Give 'balanced', or a weight for each label.")
+    else:
+        weights = torch.tensor(list(given), dtype=torch.float32)
+    if weights.shape != (len(label_names),) or not (weights.isfinite() & (weights > 0)).all():
+        raise SettingsError(
+            f"class_weights are {weights.tolist()}; expected {len(label_names)} positive numbers, one for "
+            f"each of {', '.join(label_names)}."
+        )
+    return weights
+
+
+def _weighted_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None, *, weights: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross-entropy of a batch, weighted in training; see `Trainer(compute_loss_func=)`."""
+    logits = outputs["logits"].float()
+    weight = weights.to(logits.device) if torch.is_grad_enabled() else None
+    losses = cross_entropy(logits, labels, weight=weight, reduction="none")
+    return losses.sum() / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
