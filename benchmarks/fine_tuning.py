@@ -43,7 +43,7 @@ from emotion_tutorial import (
     load_splits,
     load_tokenizer,
 )
-from emotion_tutorial.encoders import has_bfloat16
+from emotion_tutorial.models import has_bfloat16
 
 BATCH_SIZE = 64
 

@@ -20,8 +20,7 @@ from sklearn.metrics import average_precision_score
 
 from emotion_tutorial import build_trainer, find_label_errors, get_profile, load_splits, loss_frame, to_frame
 from emotion_tutorial.exceptions import DataWarning
-from emotion_tutorial.files import read_file
-from emotion_tutorial.finetuning import training_settings
+from emotion_tutorial.reading import read_file
 
 
 def read(source: str, count: int | None) -> tuple[list[str], npt.NDArray[np.integer], list[str]]:
@@ -48,7 +47,7 @@ def in_sample_scores(texts: list[str], labels: npt.NDArray[np.integer], names: l
     """Return the loss of each text under a model that was trained on it."""
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     dataset = Dataset.from_dict({"text": texts, "label": labels.tolist()}, features=features)
-    settings = training_settings(get_profile("quick"))
+    settings = get_profile("quick").hyperparameters
     settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "disable_tqdm": True}
     with tempfile.TemporaryDirectory() as folder:
         splits = DatasetDict(train=dataset, validation=dataset.select(range(1)))
@@ -74,7 +73,9 @@ def main() -> None:
         if name == "in_sample":
             scores[name] = in_sample_scores(texts, given, names)
         else:
-            found = find_label_errors(texts, given.tolist(), names, method=name, profile=profile, disable_tqdm=True)
+            found = find_label_errors(
+                texts, given.tolist(), names, method=name, profile=profile, cache=False, disable_tqdm=True
+            )
             scores[name] = found.set_index("row")["score"].sort_index().to_numpy()
         seconds[name] = time.perf_counter() - start
         print(f"{name}: {average_precision_score(wrong, scores[name]):.4f} in {seconds[name]:.0f} s", flush=True)

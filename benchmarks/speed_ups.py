@@ -1,13 +1,11 @@
 """What each speed-up of `build_trainer`, and freezing the lower layers, costs in accuracy: a mean over seeds.
 
-`plain` is the same training without the speed-ups: float32, batches in random order. `order of transformers` has
-them, with batches in the order of transformers' `group_by_length`. The frozen variants keep the embeddings, or the
-embeddings and the lower layers, as they were pretrained. All start from the same weights, see the same texts and use
-the profile's hyperparameters; runs of a seed alternate, each in a process of its own.
+`plain` is the same training without the speed-ups: float32, batches in random order. The frozen variants keep the
+embeddings, or the embeddings and the lower layers, as they were pretrained. All start from the same weights, see the
+same texts and use the profile's hyperparameters; runs of a seed alternate, each in a process of its own.
 """
 
 import argparse
-import functools
 import json
 import multiprocessing
 import statistics
@@ -17,15 +15,12 @@ from typing import Any
 
 import pandas as pd
 from measure import load, parse_arguments
-from transformers import Trainer
 
 from emotion_tutorial import build_trainer, get_profile, tokenize
-from emotion_tutorial.finetuning import training_settings
 
 PLAIN = {"bf16": False, "train_sampling_strategy": "random"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"arguments": PLAIN},
-    "order of transformers": {"own_order": True},
     "build_trainer": {},
     "frozen embeddings": {"frozen": ["embeddings."]},
     "frozen embeddings and a third of the layers": {"frozen": ["embeddings."], "frozen_share": 1 / 3},
@@ -38,12 +33,10 @@ def train(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     variant = VARIANTS[name]
     splits = load(options)
     profile = get_profile("quick", seed=seed, epochs=options.epochs)
-    settings = training_settings(profile) | variant.get("arguments", {})
+    settings = profile.hyperparameters | variant.get("arguments", {})
     settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "disable_tqdm": True}
     with tempfile.TemporaryDirectory() as folder:
         trainer: Any = build_trainer(splits, options.checkpoint, output_dir=folder, **settings)
-        if variant.get("own_order"):
-            trainer._get_train_sampler = functools.partial(Trainer._get_train_sampler, trainer)
         body = trainer.model.base_model
         frozen = round(variant.get("frozen_share", 0) * body.config.num_hidden_layers)
         layers = [f".{layer}." for layer in range(frozen)]

@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
-from emotion_tutorial.exceptions import (
-    DataError,
-    DataWarning,
-)
+from emotion_tutorial.exceptions import DataError, DataWarning
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
 KEPT = "LMNS"
@@ -21,36 +18,35 @@ KEPT = "LMNS"
 def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10) -> pd.DataFrame:
     """List what is wrong or odd in the data, for a person to decide on.
 
-    Texts are the same if they are equal exactly, or after normalisation: Unicode NFKC, lower case,
-    and one space for all that is no letter, mark, digit or symbol. Emoji are symbols and count, but
-    `:)` does not. A text of punctuation only is compared as it is.
+    Texts are the same if they are equal exactly, or after normalisation: Unicode NFKC, lower case, and one space for
+    all that is no letter, mark, digit or symbol. Emoji are symbols and count, but `:)` does not. A text of punctuation
+    only is compared as it is.
 
-    Every copy is compared with the first row that has the text, and gets one of the first four
-    findings: `leak` if that row is in an earlier split, even if its own split has the text twice.
-    A duplicate costs little, a leak makes scores too good; after `drop_leaks` an audit shows the
-    duplicate.
+    Every copy is compared with the first row that has the text, and gets one of the first four findings: `leak` if
+    that row is in an earlier split, even if its own split has the text twice. A duplicate costs little, a leak makes
+    scores too good; after `drop_leaks` an audit shows the duplicate.
 
     Parameters
     ----------
     splits
         As `load_splits` returns them. Their order says which split is the earlier one.
     max_words
-        Texts of more words are over-long. About 380 English words fill an encoder of 512 tokens.
-        Words are what stands between white space: in scripts without it this finds nothing.
+        Texts of more words are over-long. About 380 English words fill an encoder of 512 tokens. Words are what stands
+        between white space: in scripts without it this finds nothing.
     min_class_rows
         A label with fewer texts in a split is a rare class.
 
     Returns
     -------
     DataFrame
-        A row per finding, in the order of the data, rare classes last. Columns `finding` (below),
-        `split`, `row`, `text`, `label` (a name), `other_split`, `other_row`, `other_label` (of the
-        first row that has the text), `detail`. What does not apply is `<NA>` or an empty string.
+        A row per finding, in the order of the data, rare classes last. Columns `finding` (below), `split`, `row`,
+        `text`, `label` (a name), `other_split`, `other_row`, `other_label` (of the first row that has the text),
+        `detail`. What does not apply is `<NA>` or an empty string.
 
         - `leak`: an earlier split has the text; `detail`: under the same label? exactly that text?
         - `conflicting label`: the first row is in the same split, under another label
-        - `duplicate`, `near duplicate`: the first row is in the same split, under the same label;
-          the text is exactly that, or only after normalisation
+        - `duplicate`, `near duplicate`: the first row is in the same split, under the same label; the text is exactly
+          that, or only after normalisation
         - `empty`: white space at most; never one of the above
         - `over-long`; `detail` has the number of words
         - `rare class`; `label` is the class, `detail` has the number of texts
@@ -58,16 +54,14 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
     Raises
     ------
     DataError
-        If there is no split, or one lacks a `text` of strings or a `label` with names.
-    DataError
-        If a label is missing or outside the names.
+        If there is no split, or one lacks a `text` of strings or a `label` with names, or a label is missing or not
+        one of the names.
     """
     rows = _stack(splits)
     empty = rows[rows["key"] == ""].assign(finding="empty")
     words = pd.Series([len(text.split()) for text in rows["text"]], index=rows.index)
     long = rows.assign(finding="over-long", detail=words.astype(str) + " words")[words > max_words]
-    parts = [_find_copies(rows), empty, long]
-    found = pd.concat(parts).sort_index(kind="stable")
+    found = pd.concat([_find_copies(rows), empty, long]).sort_index(kind="stable")
     found = pd.concat([found, _find_rare_classes(splits, rows, min_class_rows)], ignore_index=True)
     return found[COLUMNS].astype({"row": "Int64", "other_row": "Int64"})
 
@@ -85,15 +79,13 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
     Returns
     -------
     DatasetDict
-        Without leaks, `splits` itself. Otherwise with a smaller `train`, and a `DataWarning` says
-        how many rows were left out, and how many of them because of each split.
+        Without leaks, `splits` itself. Otherwise with a smaller `train`, and a `DataWarning` says how many rows were
+        left out, and how many of them because of each split.
 
     Raises
     ------
     DataError
-        If there is no `train`, or nothing would be left of it.
-    DataError
-        As `audit` does.
+        If there is no `train`, or nothing would be left of it, and as `audit` does.
     """
     if "train" not in splits:
         raise DataError(f"There is no split 'train', only {', '.join(map(repr, splits)) or 'nothing'}.")

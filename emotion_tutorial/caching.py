@@ -29,8 +29,8 @@ def digest(*things: Any) -> str:
     Parameters
     ----------
     *things
-        `DatasetDict`, `Dataset`, NumPy arrays, models (by their configuration and weights), paths (a file by its bytes,
-        a folder by its files, not those of subfolders), and whatever JSON can express.
+        `DatasetDict`, `Dataset`, NumPy arrays of numbers or strings, models (by their configuration and weights), paths
+        (a file by its bytes, a folder by its files, not those of subfolders), and whatever JSON can express.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def _pieces(thing: Any) -> Iterator[bytes]:
         yield repr(thing.features).encode()
         for batch in thing.with_format(None).iter(10_000):
             yield json.dumps(batch, default=str).encode()
-    elif isinstance(thing, np.ndarray):
+    elif isinstance(thing, np.ndarray) and thing.dtype != object:  # whose bytes would be addresses
         yield f"{thing.dtype} {thing.shape}".encode()
         yield np.ascontiguousarray(thing).tobytes()
     elif isinstance(thing, torch.nn.Module):

@@ -28,9 +28,7 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
     Raises
     ------
     DataError
-        If a row does not sum to 1, or a value is negative or no number.
-    DataError
-        If an id has no column.
+        If a row does not sum to 1, a value is negative or no number, or an id has no column.
     ValueError
         If the lengths differ, or there are no texts.
 
@@ -73,8 +71,7 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
 
     Notes
     -----
-    It minimizes the cross-entropy:
-    Guo et al. 2017, arXiv:1706.04599, section 4.2.
+    It minimizes the cross-entropy: Guo et al. 2017, arXiv:1706.04599, section 4.2.
     """
     logits = np.asarray(logits, dtype=np.float64)
     y_true = _ids(y_true, logits, "logits")

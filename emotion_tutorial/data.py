@@ -5,20 +5,20 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
 from sklearn.model_selection import train_test_split
 
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
-from emotion_tutorial.reading import FORMATS, file_format, read_file, require_columns, shorten
+from emotion_tutorial.reading import file_format, read_file, require_columns, shorten
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a source may have them."""
@@ -26,8 +26,9 @@ HELD_OUT_SHARE = 0.1
 """The share of the training rows that is cut for a split that is missing."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
+LABEL_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
-Series: TypeAlias = "pd.Series[Any]"
 Source: TypeAlias = str | Path | pd.DataFrame | Dataset | Mapping[str, pd.DataFrame | Dataset]
 
 
@@ -48,8 +49,8 @@ def load_splits(
     source
         `embedded` (the bundled corpus), `hub` (`dair-ai/emotion`), the id of a Hub data set (`owner/name`); a file
         (for formats see `emotion_tutorial.reading.read_file`); a folder with `train`, `validation` (or `val`, `valid`,
-        `dev`) and `test` files, or one written by `save_to_disk`; a pandas `DataFrame`, a `Dataset`, a `DatasetDict`, or
-        a dictionary of these by split.
+        `dev`) and `test` files, or one written by `save_to_disk`; a pandas `DataFrame`, a `Dataset`, or a
+        `DatasetDict` or dictionary of these by split.
     name
         The configuration of a Hub data set that has several.
     text_column, label_column
@@ -74,7 +75,7 @@ def load_splits(
     ------
     NotFoundError, HubError
         If there is no such source, or the Hub does not answer.
-    DataError
+    DataError, SettingsError
         If the source holds no texts with one label each, or too few to train and test a classifier.
 
     Examples
@@ -85,34 +86,36 @@ def load_splits(
     >>> splits["train"].features["label"].names
     ['joy', 'sadness']
     """
-    parts, title = _open_source(source, name, text_column, label_column, encoding)
     if isinstance(source, str) and source == "embedded":
-        label_names = label_names or EMOTIONS
-    given = None if label_names is None else _check_names(label_names)
-    labels, own_names = {}, None
+        text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
+    parts, title = _open_source(source, name)
+    names = None if label_names is None else _check_names(label_names)
+    own_names, frames = None, {}
     for split, part in parts.items():
         where = f"{title}, split {split!r}"
-        found = getattr(part.features[label_column], "names", None) if isinstance(part, Dataset) else None
+        if isinstance(part, Path):
+            part = read_file(part, text_column, label_column, encoding)
+        found = getattr(part.features.get(label_column), "names", None) if isinstance(part, Dataset) else None
         own_names = own_names or found
-        parts[split] = _check_frame(part, where, text_column, label_column)
-        # Ids of the data set's own names; if quite other names were given, ids into those.
-        use_own = found is not None and (given is None or set(given) == set(found))
-        labels[split] = _read_labels(parts[split]["label"], where, found if use_own else None)
-    if "test" in labels and not (set(labels["test"].dropna()) - {"-1"}) and "-1" not in set(labels["train"]):
-        _warn(f"{title}: the labels of the test split are hidden. It is set aside.")
-        parts.pop("test")
-    names = given or own_names or _find_names(labels["train"], title)
+        if names and found and not set(names) & set(found):
+            found = None  # the ids are into the given names
+        frames[split] = _check_rows(part, where, text_column, label_column)
+        frames[split]["label"] = _read_labels(frames[split]["label"], where, found)
+    names = names or own_names or _find_names(frames["train"]["label"], title)
     if len(names) < 2:
         raise DataError(
             f"{title} has {len(names)} class ({', '.join(map(shorten, names))}), and a classifier needs two or more. "
             "Check label_column= and label_names=."
         )
+    if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
+        _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
+        del frames["test"]
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     splits = {}
-    for split, part in parts.items():
-        ids = _label_ids(labels[split], names, f"{title}, split {split!r}")
-        columns = {"text": part["text"], "label": ids}
-        splits[split] = Dataset.from_pandas(pd.DataFrame(columns), features=features, preserve_index=False)
+    for split in list(frames):
+        frame = frames.pop(split)  # which frees its memory
+        frame["label"] = _label_ids(frame["label"], names, f"{title}, split {split!r}")
+        splits[split] = Dataset.from_pandas(frame, features=features, preserve_index=False)
     return _cut_missing(splits, title, seed)
 
 
@@ -123,134 +126,116 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     return frame.assign(label_name=[names[label] for label in frame["label"]])
 
 
-def _open_source(
-    source: Source, name: str | None, text_column: str, label_column: str, encoding: str
-) -> tuple[dict[str, Any], str]:
-    """Return frames or data sets by split, and what to call the source in messages."""
-    if isinstance(source, pd.DataFrame | Dataset):
-        return {"train": source}, f"the {type(source).__name__}"
-    if isinstance(source, Mapping):
-        return _pick_splits(source, f"the {type(source).__name__}"), f"the {type(source).__name__}"
+def _open_source(source: Source, name: str | None) -> tuple[dict[str, Any], str]:
+    """Return the path, frame or data set of each split, and what to call the source in messages."""
     if not isinstance(source, str | Path):
-        raise SettingsError(f"load_splits takes a path, a DataFrame, a Dataset or splits of them; got {type(source)}.")
-    title, path = str(source), Path(source)
-    if source == "embedded":
-        path, text_column, label_column = CORPUS_FOLDER, "text", "label"
+        title = f"the {type(source).__name__}"
+        return _pick_splits(source, title), title
+    title, path = str(source), CORPUS_FOLDER if source == "embedded" else Path(source)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for names that no file may have
         if path.is_file():
-            return {"train": read_file(path, text_column, label_column, encoding)}, title
+            return {"train": path}, title
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            return _open_source(load_from_disk(path), None, text_column, label_column, encoding)[0], title
-        files = _pick_splits(_find_files(path), title)
-        return {split: read_file(file, text_column, label_column, encoding) for split, file in files.items()}, title
+            try:
+                found = load_from_disk(path)
+            except ValueError as error:
+                raise DataError(f"{path}: what save_to_disk wrote is damaged: {error}. Save it again.") from error
+            return _pick_splits(found, title), title
+        files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
+        return _pick_splits(files, title), title
     is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) and not file_format(path)
     if source == "hub" or is_id:
-        found = load_hub_dataset(HUB_DATASET if source == "hub" else str(source), name)
-        return _pick_splits(found, title), title
+        return _pick_splits(load_hub_dataset(HUB_DATASET if source == "hub" else title, name), title), title
     raise NotFoundError(
-        f"There is no file or folder {shorten(title)}; paths are relative to {Path.cwd()}. A source may also be "
-        "'embedded', 'hub' or the id of a Hub data set (owner/name)."
+        f"There is no file or folder {title if len(title) < 300 else shorten(title)}. Paths are relative to "
+        f"{Path.cwd()}; a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)."
     )
 
 
-def _pick_splits(found: Mapping[str, Any], title: str) -> dict[str, Any]:
+def _pick_splits(found: Any, title: str) -> dict[str, Any]:
+    """Return the parts by split. A name counts up to its first dot."""
+    if not isinstance(found, Mapping):
+        return {"train": found}
     picked = {}
     for split, aliases in SPLITS.items():
-        names = [alias for alias in aliases if alias in found]
+        names = [name for name in found if str(name).partition(".")[0] in aliases]
         if len(names) > 1:
-            raise DataError(f"{title} has several splits for {split!r}: {', '.join(names)}. Keep one.")
+            raise DataError(f"{title} has {', '.join(names)} for the split {split!r}. Keep one.")
         if names:
             picked[split] = found[names[0]]
     if "train" not in picked:
-        raise NotFoundError(f"{title} has no split 'train'. It has {', '.join(map(repr, found)) or 'nothing'}.")
+        there = ", ".join(map(shorten, [*found][:10])) or "nothing that can be read"
+        raise NotFoundError(f"{title} has no split 'train' (of a folder: no file such as train.csv). It has {there}.")
     return picked
 
 
-def _find_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder by what their name begins with."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        stem = path.name.partition(".")[0]
-        if path.is_file() and file_format(path):
-            if stem in files:
-                raise DataError(f"{folder} has two files for {stem!r}: {files[stem].name} and {path.name}. Keep one.")
-            files[stem] = path
-    if "train" not in files:
-        present = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise NotFoundError(
-            f"{folder} has no training file. Expected train with one of the suffixes {', '.join(FORMATS)}; found "
-            f"{present}."
-        )
-    return files
-
-
-def _check_frame(part: pd.DataFrame | Dataset, where: str, text_column: str, label_column: str) -> pd.DataFrame:
+def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> pd.DataFrame:
     """Return the rows as `text` (strings) and `label` (as given), or say what is wrong with them, and in which row."""
-    columns = part.columns if isinstance(part, pd.DataFrame) else part.column_names
-    require_columns(where, columns, text_column, label_column)
+    if not isinstance(part, pd.DataFrame | Dataset):
+        raise SettingsError(f"{where}: expected a DataFrame, a Dataset, a path, or several by split; got {type(part)}.")
+    found = part.column_names if isinstance(part, Dataset) else part.columns
+    require_columns(where, found, text_column, label_column)
     frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
-    if frame.empty:
+    if not len(frame):
         raise DataError(f"{where}: no rows. Leave the split out, or fill it.")
-    texts, labels = (frame[column].astype(object).reset_index(drop=True) for column in (text_column, label_column))
+    texts, labels = (frame[column].reset_index(drop=True) for column in (text_column, label_column))
+    if not isinstance(texts.dtype, pd.StringDtype):
+        texts = texts.astype(object)
     texts = texts.where(texts.notna(), "")
-    if (wrong := ~texts.map(lambda text: isinstance(text, str))).any():
-        row = int(np.argmax(wrong))
+    try:
+        if pd.api.types.infer_dtype(texts) != "string":
+            raise TypeError
+        texts = texts.astype("string[pyarrow]")
+    except (TypeError, UnicodeEncodeError):
+        row = int(np.argmax(texts.map(lambda text: not isinstance(text, str) or bool(HALF_CHARACTER.search(text)))))
         raise DataError(
             f"{where}, row {row}: the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}. Texts are "
-            "strings; put quotes around numbers, and join lists."
-        )
-    try:
-        pa.array(texts, pa.string()).validate(full=True)
-    except UnicodeEncodeError:
-        row = int(np.argmax(texts.str.contains("[\ud800-\udfff]")))
-        raise DataError(
-            f"{where}, row {row}: the text {shorten(texts[row])} has half a character, a lone surrogate. Write the "
-            "character whole, or leave it out."
+            "strings of whole characters; put quotes around numbers, join lists, and replace lone surrogates."
         ) from None
-    if (empty := texts.index[texts.str.strip() == ""]).size:
-        rows = ", ".join(map(str, empty[:5]))
+    if (empty := np.flatnonzero(texts.str.strip() == "")).size:
         _warn(
-            f"{where}: {empty.size} empty texts (rows {rows}). They are kept, as texts without words; filter them "
-            "out if that is not what you want."
+            f"{where}: {empty.size} empty texts (rows {', '.join(map(str, empty[:5]))}). They are kept, as texts "
+            "without words; filter them out if that is not what you want."
         )
     return pd.DataFrame({"text": texts, "label": labels})
 
 
-def _read_labels(labels: Series, where: str, own_names: Sequence[str] | None) -> Series:
+def _read_labels(labels: pd.Series, where: str, own_names: Sequence[str] | None) -> pd.Series:
     """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
-    known = (str, int, float, np.integer, np.floating, np.bool_)
-    if (wrong := ~labels.map(lambda label: isinstance(label, known) or label is None or label is pd.NA)).any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{where}, row {row}: the label is {shorten(labels[row])}, but a text has one label here, a name or an "
-            "integer. Choose one per text, or train one classifier for each label."
-        )
-    codes, values = pd.factorize(labels)
+    codes: Any = np.arange(len(labels))
+    values: Any = labels
+    with suppress(TypeError):  # of lists and the like: then each row is looked at
+        codes, values = pd.factorize(labels)
+    for code, label in enumerate(values):
+        if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
+            raise DataError(
+                f"{where}, row {np.argmax(codes == code)}: the label is {shorten(label)}, but a text has one label "
+                "here, a name or an integer. Choose one per text, or train one classifier for each label."
+            )
     names = [_as_name(value) for value in values]
     if own_names is not None:
         ids = {str(i): name for i, name in enumerate(own_names)}
         names = [ids.get(name or "") for name in names]
-    return pd.Series(np.array([*names, None], dtype=object)[codes])
+    return pd.Series(np.array([*names, None], dtype=object)[codes], dtype=object)
 
 
 def _as_name(label: Any) -> str | None:
-    name = (
-        str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label).strip()
-    )
-    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", name) or None
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        label = int(label)
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(label).strip()) or None
 
 
 def _check_names(names: Sequence[str]) -> list[str]:
     """Return the given label names, if they are distinct names."""
     if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"label_names= is {names!r}. Give a list of names, none of them empty.")
+        raise DataError(f"label_names= is {shorten(names)}. Give a list of names, none of them empty.")
     counts = Counter(_as_name(name) for name in names)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise DataError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
     return list(names)
 
 
-def _find_names(labels: Series, title: str) -> list[str]:
+def _find_names(labels: pd.Series, title: str) -> list[str]:
     """Return the labels found, sorted, if they look like classes and not like ids or texts."""
     names = sorted(labels.dropna().unique())
     if len(names) > MAX_CLASSES and 10 * len(names) > len(labels):
@@ -261,7 +246,7 @@ def _find_names(labels: Series, title: str) -> list[str]:
     return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names) else names
 
 
-def _label_ids(labels: Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
     known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
     if not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
@@ -280,7 +265,7 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     """Cut missing splits from train, all of one size."""
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
-    names, labels = train.features["label"].names, np.array(train["label"][:])
+    names, labels = train.features["label"].names, train.data.column("label").to_numpy()
     size = max(round(HELD_OUT_SHARE * len(train)), len(names))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
@@ -302,5 +287,5 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=4)
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(message, DataWarning, stacklevel=stacklevel)

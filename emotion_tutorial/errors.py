@@ -70,6 +70,11 @@ def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `label`, `predicted_label`, `texts` (how many), `share` (of all texts of the label) and
         `example`; the commonest pair first. The index is the example's row in the split.
+
+    Raises
+    ------
+    DataError
+        If a column of `loss_frame` is missing.
     """
     columns = ["text", "label", "predicted_label", "loss"]
     if missing := [column for column in columns if column not in losses.columns]:

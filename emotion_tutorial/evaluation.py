@@ -196,7 +196,7 @@ def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.int
         if classes is not None and (unknown := (array < 0) | (array >= classes)).any():
             at = int(unknown.argmax())
             raise DataError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
-    return list(arrays.values())
+    return [array.astype(np.int64) for array in arrays.values()]
 
 
 def _metrics(

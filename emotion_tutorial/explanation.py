@@ -18,6 +18,9 @@ from emotion_tutorial.tokenization import context_size
 TOKENS_PER_BATCH = 2048
 """How many tokens gradients are computed for at once: the steps of a long text are taken a few at a time."""
 
+TOLERANCE = 0.02
+"""How far the sum of the attributions may be from the difference of the probabilities."""
+
 
 def explain(
     text: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, label: str | None = None, steps: int = 50
@@ -36,7 +39,8 @@ def explain(
     label
         The name of the label to explain. None: the predicted one.
     steps
-        On the way from the baseline to the text. More are slower and more exact.
+        On the way from the baseline to the text. More are slower and more exact. Where the sum of the attributions
+        shows that they are too few, four and sixteen times as many are taken.
 
     Returns
     -------
@@ -49,12 +53,12 @@ def explain(
     Raises
     ------
     DataError
-        If the text is no string.
-    DataError
-        If the model has no such label.
+        If the text is no string, or the model has no such label.
     CheckpointError
         If the tokenizer has no [PAD] or cannot say where a token stands in the text, or the model does
         not read the embedding of each token once, as encoder-decoders do not.
+    ValueError
+        If `steps` is below 1.
     MissingExtraError
         If captum is not installed.
 
@@ -110,11 +114,13 @@ def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
 def _reads_each_token_once(model: PreTrainedModel, tokens: int) -> Iterator[None]:
     """Refuse a model whose embedding layer gives anything but (1, tokens, dim), once, for a text."""
     shapes: list[torch.Size] = []
-    hook = model.get_input_embeddings().register_forward_hook(lambda *call: shapes.append(call[-1].shape))
-    try:
-        yield
-    finally:
-        hook.remove()
+    layer = model.get_input_embeddings()
+    if isinstance(layer, torch.nn.Embedding):
+        hook = layer.register_forward_hook(lambda *call: shapes.append(call[-1].shape))
+        try:
+            yield
+        finally:
+            hook.remove()
     if [shape[:2] for shape in shapes] != [(1, tokens)]:
         raise CheckpointError(
             f"{type(model).__name__} does not read the embedding of each token once, so that what a word adds "
@@ -139,12 +145,23 @@ def _integrated_gradients(
         torch.tensor([encoded[name]], device=model.device)
         for name in ("input_ids", "attention_mask", "special_tokens_mask")
     )
+    baselines = torch.where(special.bool(), ids, pad)
+    layer = model.get_input_embeddings()
+    with torch.no_grad():
+        of_text, embedded = probability(ids, mask), layer(baselines)
+        hook = layer.register_forward_hook(lambda *_: embedded)
+        try:
+            expected = float(of_text - probability(ids, mask))
+        finally:
+            hook.remove()
     # Along the way only the layer's output changes: the model gets the text's ids, so that positions stay.
-    attributions = LayerIntegratedGradients(probability, model.get_input_embeddings()).attribute(
-        ids,
-        baselines=torch.where(special.bool(), ids, pad),
-        additional_forward_args=(mask,),
-        n_steps=steps,
-        internal_batch_size=max(1, TOKENS_PER_BATCH // ids.shape[1]),
-    )
-    return attributions[0].cpu().double().sum(dim=-1).numpy()
+    gradients = LayerIntegratedGradients(probability, layer)
+    batch = max(1, TOKENS_PER_BATCH // ids.shape[1])
+    for n_steps in (steps, 4 * steps, 16 * steps):
+        [attributions] = gradients.attribute(
+            ids, baselines=baselines, additional_forward_args=(mask,), n_steps=n_steps, internal_batch_size=batch
+        )
+        found = attributions.cpu().double().sum(dim=-1).numpy()
+        if abs(found.sum() - expected) < TOLERANCE:
+            break
+    return found

@@ -66,10 +66,8 @@ def export_onnx(
     DataError
         If the model's labels have no names.
     CheckpointError
-        If the tokenizer is not of the tokenizers library.
-    CheckpointError
-        If the export does not give the model's logits, to within 0.001, or of a quantized one to a cosine of
-        0.95.
+        If the tokenizer is not of the tokenizers library, or the export does not give the model's logits: to within
+        0.001, or of a quantized one to a cosine of 0.95.
     OSError
         If the system does not let us write there.
     MissingExtraError

@@ -1,13 +1,14 @@
 """Texts to hidden states: a feature matrix, and its projection to two dimensions."""
 
 import copy
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, List, Value
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.caching import cached_array, digest
@@ -30,10 +31,7 @@ def extract_hidden_states(
     token_budget: int | None = None,
     cache: bool = True,
 ) -> Splits:
-    """Add the column `hidden_state`: one vector per text.
-
-    Texts are sorted by length and put into batches of about the same number of tokens, so that little
-    is spent on padding.
+    """Add the float32 column `hidden_state`: one vector per text.
 
     Parameters
     ----------
@@ -45,19 +43,13 @@ def extract_hidden_states(
         `cls`: the last hidden state of the first token; of a decoder, which has no [CLS] and whose tokens see
         only what comes before them, that of the last token. `mean`: the mean over all tokens.
     precision
-        `auto`: bfloat16 where the hardware computes in it, else float32. The result is float32 either way; computed
-        in bfloat16 it is rounded (cosine to float32 at least 0.9998 with the bundled encoder, measured by
-        benchmarks/feature_extraction.py).
+        `auto`: bfloat16 where the hardware computes in it, else float32. Of bfloat16 the vectors are rounded (cosine to
+        those of float32 at least 0.9998 with the bundled encoder, measured by benchmarks/feature_extraction.py).
     token_budget
         Tokens per batch, padding included. None: 2,048 on a CPU, 65,536 elsewhere.
     cache
         Keep the vectors in the artifacts folder, and read them from there the next time. Their name covers the
         texts, the encoder's weights, the pooling and the precision.
-
-    Returns
-    -------
-    Dataset or DatasetDict
-        With a float32 column `hidden_state` of `dim` values.
 
     Raises
     ------
@@ -72,32 +64,38 @@ def extract_hidden_states(
         precision = "bfloat16" if has_bfloat16(encoder.device) else "float32"
     dtype = getattr(torch, precision)
     worker = encoder if dtype == encoder.dtype else copy.deepcopy(encoder).to(dtype)
-    vector = "last" if pooling == "cls" and tokenizer.cls_token is None else pooling
-
-    def extract(split: str, dataset: Dataset) -> Dataset:
+    starts_with_cls = encode([""], tokenizer)[0][0] == tokenizer.cls_token_id
+    vector = "last" if pooling == "cls" and not starts_with_cls else pooling
+    extracted = {}
+    for split, dataset in splits.items() if isinstance(splits, DatasetDict) else [("data", splits)]:
+        dataset = dataset.with_format(None)
         if "input_ids" in dataset.column_names:
             ids = dataset["input_ids"][:]
         else:
             ids = encode(dataset["text"][:], tokenizer)
-            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=4)
-
-        def compute() -> npt.NDArray[np.float32]:
-            vectors = np.empty((len(ids), encoder.config.hidden_size), dtype=np.float32)
-            for rows, output, mask in forward_in_batches(worker, ids, tokenizer, "hidden states", token_budget):
-                vectors[rows] = pool(output.last_hidden_state, mask, vector).cpu().numpy()
-            return vectors
-
+            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}")
+        compute = partial(_hidden_states, worker, ids, tokenizer, vector, token_budget)
         key = digest(ids, encoder, vector, precision) if cache else ""
         vectors = cached_array("hidden-states", key, compute) if cache else compute()
         kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
-        column = Dataset.from_dict(
-            {"hidden_state": vectors}, features=Features({"hidden_state": List(Value("float32"))})
-        )
-        return concatenate_datasets([kept, column], axis=1)
+        extracted[split] = kept.add_column("hidden_state", list(vectors), feature=List(Value("float32")))
+    return DatasetDict(extracted) if isinstance(splits, DatasetDict) else extracted["data"]
 
-    if isinstance(splits, DatasetDict):
-        return DatasetDict({split: extract(split, dataset) for split, dataset in splits.items()})
-    return extract("data", splits)
+
+def _hidden_states(
+    encoder: PreTrainedModel,
+    input_ids: list[list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    pooling: str,
+    token_budget: int | None,
+) -> npt.NDArray[np.float32]:
+    vectors = np.empty((len(input_ids), encoder.config.hidden_size), dtype=np.float32)
+    for rows, output, mask in forward_in_batches(encoder, input_ids, tokenizer, "hidden states", token_budget):
+        pooled = pool(output.last_hidden_state, mask, pooling).cpu().numpy()
+        if pooled.shape[1] != vectors.shape[1]:  # some OPT models project their output
+            vectors = np.empty((len(input_ids), pooled.shape[1]), dtype=np.float32)
+        vectors[rows] = pooled
+    return vectors
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -1,8 +1,11 @@
 """The Hub: look before loading, so that what fails is said in one line and within seconds."""
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,20 +22,15 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from emotion_tutorial.exceptions import (
-    CheckpointError,
-    DataError,
-    HubError,
-    NotFoundError,
-    SettingsError,
-    TutorialError,
-)
+from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, TutorialError
 
 HUB_DATASET = "dair-ai/emotion"
 HUB_CONFIGS = {HUB_DATASET: "split"}
 """Configurations of datasets that have several."""
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 WEIGHT_FILES = ["model*.safetensors"]
+LOCAL_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+"""A full disk or a missing permission: errors of this machine, not of the Hub."""
 PATIENCE = 15.0
 """Seconds after which a Hub that is busy is given up."""
 
@@ -58,19 +56,18 @@ def require_repo(repo_id: str, repo_type: str, revision: str | None = None) -> s
 
     Raises
     ------
-    NotFoundError, CheckpointError
+    NotFoundError
         If there is no such dataset or model, or it is private or gated.
     HubError
         If the Hub does not answer.
     """
     api = huggingface_hub.HfApi()
-    try:
-        info = patiently(repo_id, lambda: api.repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=10))
-    except OfflineModeIsEnabled:
-        return None
-    except (HTTPError, OSError) as error:
-        raise _explain(repo_id, repo_type, error) from error
-    return info.sha
+    with _explained(repo_id, repo_type):
+        try:
+            ask = partial(api.repo_info, repo_id, repo_type=repo_type, revision=revision, timeout=10)
+            return patiently(repo_id, ask).sha
+        except OfflineModeIsEnabled:
+            return None
 
 
 def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: bool = True) -> Path:
@@ -78,31 +75,23 @@ def download_checkpoint(repo_id: str, revision: str | None = None, *, weights: b
 
     Only configuration, tokenizer and weights in safetensors are fetched: no code, no pickles. A
     download that was cut off goes on where it stopped, and each file is compared with its digest
-    on the Hub. Raises as `require_repo` does, and `HubError`.
+    on the Hub. Raises as `require_repo` does, and `HubError` for files that arrived damaged.
     """
     online = require_repo(repo_id, "model", revision) is not None
     patterns = TOKENIZER_FILES + (WEIGHT_FILES if weights else [])
-    try:
-        folder = patiently(
-            repo_id,
-            lambda: Path(
-                huggingface_hub.snapshot_download(
-                    repo_id, revision=revision, allow_patterns=patterns, ignore_patterns="*/*"
-                )
-            ),
-        )
+    download = partial(huggingface_hub.snapshot_download, allow_patterns=patterns, ignore_patterns="*/*")
+    with _explained(repo_id, "model"):
+        folder = Path(patiently(repo_id, lambda: download(repo_id, revision=revision)))
         if online:
             _verify(repo_id, "model", folder.name)  # the cache names folders after commits
-    except (HTTPError, OSError) as error:
-        raise _explain(repo_id, "model", error) from error
     return folder
 
 
 def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
     """Load all splits of a Hub dataset, of one of its configurations, compared with their digests on the Hub.
 
-    Raises as `require_repo` does, `HubError`, and `DataError` for files that
-    are whole but cannot be read.
+    Raises as `require_repo` does, `HubError` for files that arrived damaged, `SettingsError` for a configuration that
+    is not there or not named, and `DataError` for files that are whole but cannot be read.
     """
     commit = require_repo(dataset_id, "dataset")
 
@@ -119,15 +108,13 @@ def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
             raise DataError(f"The files of {dataset_id!r} on the Hub cannot be read: {cause}") from error
         return builder
 
-    try:
+    with _explained(dataset_id, "dataset"):
         builder = patiently(dataset_id, prepare)
         try:
             _verify(dataset_id, "dataset", commit)
         except HubError:
             shutil.rmtree(builder.cache_dir, ignore_errors=True)  # made from the damaged files
             raise
-    except (HTTPError, OSError) as error:
-        raise _explain(dataset_id, "dataset", error) from error
     return builder.as_dataset()
 
 
@@ -142,6 +129,8 @@ def patiently(repo_id: str, call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
+        except TutorialError:
+            raise
         except (HTTPError, OSError) as error:
             response = _refusal(error)
             if response is None or response.status_code not in (429, 500, 502, 503, 504):
@@ -154,14 +143,26 @@ def patiently(repo_id: str, call: Callable[[], T]) -> T:
         wait *= 2
 
 
+@contextmanager
+def _explained(repo_id: str, repo_type: str) -> Iterator[None]:
+    """Turn the clients' errors into ours."""
+    try:
+        yield
+    except TutorialError:
+        raise
+    except (HTTPError, OSError) as error:
+        if getattr(error, "errno", None) in LOCAL_TROUBLE:
+            raise
+        raise _explain(repo_id, repo_type, error) from error
+
+
 def _explain(repo_id: str, repo_type: str, error: BaseException) -> TutorialError:
     """Return our error for one of the clients': not there, not for you, or not answering."""
-    kind: type[TutorialError] = CheckpointError if repo_type == "model" else NotFoundError
     causes = list(_causes(error))
     if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
-        return kind(f"{repo_id!r} on the Hub has no such revision. Check the spelling after the @.")
+        return NotFoundError(f"{repo_id!r} on the Hub has no such revision. Check the spelling after the @.")
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):  # gated ones too
-        return kind(
+        return NotFoundError(
             f"The Hub has no {repo_type} {repo_id!r} that you may see. Check the spelling; for a private or gated "
             "one log in with `hf auth login` (a token may also have expired)."
         )

@@ -79,13 +79,8 @@ def find_label_errors(
     ValueError
         If there are not as many labels as texts, fewer than 2 folds, or an unknown method.
     DataError
-        If something among the texts is no string.
-    DataError
-        If a label is missing, or is neither an id nor a name of `label_names`.
-    DataError
-        If all labels are the same.
-    DataError
-        If a label has fewer texts than there are folds.
+        If something among the texts is no string; if a label is missing, or is neither an id nor a name of
+        `label_names`; if all labels are the same, or one has fewer texts than there are folds.
 
     Notes
     -----

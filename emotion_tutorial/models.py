@@ -52,9 +52,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @functools.cache
 def embedded_encoder_folder() -> Path:
-    """Return the folder of the bundled encoder's files, after checking their digests once.
-
-    The package that carries them is found, never imported.
+    """Return the folder of the bundled encoder, whose package is never imported, after checking its files once.
 
     Raises
     ------
@@ -124,22 +122,29 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer that a checkpoint was trained with.
 
     It pads on the right, so that no token's position depends on the other texts in a batch. A tokenizer without a
-    padding token, as GPT-2 and Llama have it, pads with its end-of-text token. Raises as `locate_checkpoint` does.
+    padding token, as GPT-2 and Llama have it, pads with the one that the model's configuration names, else with its
+    end-of-text token. Raises as `locate_checkpoint` does.
     """
-    tokenizer = _from_pretrained(AutoTokenizer, checkpoint, locate_checkpoint(checkpoint, weights=False))
+    folder = locate_checkpoint(checkpoint, weights=False)
+    tokenizer = _from_pretrained(AutoTokenizer, checkpoint, folder)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
+        named = getattr(_from_pretrained(AutoConfig, checkpoint, folder), "pad_token_id", None)
+        known = named is not None and 0 <= named < len(tokenizer)
+        token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
+        if token is None:
             raise CheckpointError(
                 f"The tokenizer of {checkpoint} has neither a padding token nor an end-of-text token, so texts of "
                 "different lengths cannot share a batch. Give it one (tokenizer.add_special_tokens) and save it again."
             )
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = token
     return tokenizer
 
 
 def load_encoder(checkpoint: str | Path, device: str | torch.device | None = None) -> PreTrainedModel:
-    """Load a checkpoint's body, frozen and in evaluation mode, as a feature extractor.
+    """Load a checkpoint's body as a feature extractor: in float32, frozen and in evaluation mode.
+
+    Its output's `last_hidden_state` has the shape (texts, tokens, dim).
 
     Parameters
     ----------
@@ -148,21 +153,18 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     device
         Where to put it. None: `best_device()`.
 
-    Returns
-    -------
-    PreTrainedModel
-        In float32. Its output's `last_hidden_state` has the shape (texts, tokens, dim).
-
     Raises
     ------
     CheckpointError
-        If it is damaged or an encoder-decoder; else as `locate_checkpoint` does.
+        If it is damaged or an encoder-decoder, or gives a text other results when it is padded; else as
+        `locate_checkpoint` does.
     """
     folder = locate_checkpoint(checkpoint)
     _load_config(checkpoint, folder)
     # A checkpoint may be stored in half precision, which is slow on many CPUs: ask for float32.
     encoder = _from_pretrained(AutoModel, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
-    return encoder.requires_grad_(False).eval().to(device or best_device())
+    _check_padding(checkpoint, encoder.requires_grad_(False).eval())
+    return encoder.to(device or best_device())
 
 
 def load_classifier(
@@ -180,8 +182,7 @@ def load_classifier(
         `embedded`, a Hub id or a folder. A body without a head gets a new, random one: seed PyTorch first
         (`transformers.set_seed`). A fine-tuned classifier keeps its own.
     label_names
-        In id order; stored in the configuration, so that predictions can be read. None: those that a
-        fine-tuned classifier was saved with.
+        In id order; stored in the configuration, so that predictions can be read. None: those of a saved classifier.
     device
         Where to put it. None: `best_device()`.
     new_head
@@ -196,7 +197,8 @@ def load_classifier(
     ------
     CheckpointError
         If a fine-tuned classifier has other labels, or the same in another order; if no names are given and it has
-        no head; if it is damaged or an encoder-decoder. Else as `locate_checkpoint` does.
+        no head; if it is damaged or an encoder-decoder, or gives a text other results when it is padded. Else as
+        `locate_checkpoint` does.
     DataError
         If there are fewer than two labels.
     """
@@ -208,15 +210,7 @@ def load_classifier(
         if own is None or new_head:
             raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
     else:
-        if len(label_names) < 2:
-            raise DataError(f"A classifier needs two labels or more, got {list(label_names)}.")
-        unnamed = own == [f"LABEL_{i}" for i in range(len(label_names))]
-        if own is not None and not unnamed and own != list(label_names) and not new_head:
-            raise CheckpointError(
-                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got "
-                f"{', '.join(label_names)}. Leave label_names= out to use it as it is, or pass new_head=True to "
-                "replace its head with a new one and train that."
-            )
+        _check_labels(checkpoint, label_names, None if new_head else own)
         options = {"num_labels": len(label_names), "id2label": dict(enumerate(label_names))}
         options |= {"label2id": {name: i for i, name in enumerate(label_names)}, "problem_type": None}
     kind = AutoModelForSequenceClassification
@@ -227,9 +221,22 @@ def load_classifier(
         model.base_model.load_state_dict(saved.base_model.state_dict())
     else:
         model = _from_pretrained(kind, checkpoint, folder, dtype=torch.float32, use_safetensors=True, **options)
-    if model.config.pad_token_id is None:  # by which a decoder finds the last token of each text
+    if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
         model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
-    return model.eval().to(device or best_device())
+    _check_padding(checkpoint, model.eval())
+    return model.to(device or best_device())
+
+
+def _check_labels(checkpoint: str | Path, label_names: Sequence[str], own: list[str] | None) -> None:
+    if len(label_names) < 2:
+        raise DataError(f"A classifier needs two labels or more, got {list(label_names)}.")
+    unnamed = [f"LABEL_{i}" for i in range(len(label_names))]
+    if own is not None and own not in (unnamed, list(label_names)):
+        raise CheckpointError(
+            f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got "
+            f"{', '.join(label_names)}. Leave label_names= out to use it as it is, or pass new_head=True to replace "
+            "its head with a new one and train that."
+        )
 
 
 def label_names_of(config: Any) -> list[str]:
@@ -241,18 +248,15 @@ def label_names_of(config: Any) -> list[str]:
 def describe_setup(profile: Profile) -> str:
     """Say what runs on what: versions, device, data and checkpoint, a line each."""
     packages = ("torch", "transformers", "datasets", "scikit-learn")
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     device = best_device()
-    threads = f"{torch.get_num_threads()} threads"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads
-    return "\n".join(
-        (
-            f"versions    Python {platform.python_version()}, {', '.join(versions)}",
-            f"device      {device.type} ({name})",
-            f"profile     {profile.name}",
-            f"data        {profile.data}",
-            f"checkpoint  {profile.checkpoint}",
-        )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return (
+        f"versions    Python {platform.python_version()}, {versions}\n"
+        f"device      {device.type} ({name})\n"
+        f"profile     {profile.name}\n"
+        f"data        {profile.data}\n"
+        f"checkpoint  {profile.checkpoint}"
     )
 
 
@@ -264,6 +268,27 @@ def _load_config(checkpoint: str | Path, folder: Path) -> Any:
             "with encoders such as BERT and with decoders such as GPT-2: choose one of those."
         )
     return config
+
+
+def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
+    """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do."""
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
+    long = [token for token in range(middle, middle + 6) if token != pad][:5]
+    ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
+    try:
+        with torch.no_grad():
+            alone = model(input_ids=ids[:1, :1], attention_mask=mask[:1, :1])[0][0]
+            padded = model(input_ids=ids, attention_mask=mask)[0][0]
+        difference = (padded[: len(alone)] - alone).abs().max() / alone.abs().max()
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{checkpoint} ({type(model).__name__}) fails on a short text: {reason[0]}") from error
+    if difference > 1e-3:  # about 1e-6 in the models that work
+        raise CheckpointError(
+            f"{checkpoint} ({type(model).__name__}) gives a text other results when it shares a batch with longer "
+            "ones. Choose a checkpoint of another architecture, such as BERT or GPT-2."
+        )
 
 
 def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:

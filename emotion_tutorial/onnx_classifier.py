@@ -14,12 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emotion_tutorial.exceptions import (
-    CheckpointError,
-    DataError,
-    DataWarning,
-    MissingExtraError,
-)
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, MissingExtraError
 
 try:
     import onnxruntime

@@ -1,12 +1,15 @@
-"""One file in, a frame of texts and labels out. pandas parses; the checks are in data.py."""
+"""One file in, a frame of texts and labels out: pandas, pyarrow and json parse, data.py checks what comes out."""
 
 import codecs
 import csv
+import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError
 
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -35,7 +38,7 @@ def read_file(
     Parameters
     ----------
     path
-        A `.csv`, `.tsv`, `.json` (an array of objects, or one object per line), `.jsonl`, `.parquet` or `.txt`
+        A `.csv`, `.tsv`, `.json` or `.jsonl` (an array of objects, or one object per line), `.parquet` or `.txt`
         file. All but parquet may be compressed, as in `reviews.csv.gz`. A `.txt` file has lines of `text;label` and
         no header; the last `;` separates, so texts may contain others. If the columns of a `.csv` or `.tsv` file
         are there only under another of the separators `,` `;` tab `|`, it is read with that one, and a `DataWarning`
@@ -62,37 +65,42 @@ def read_file(
         raise NotFoundError(f"There is no file {path}. Check the path; it is relative to {Path.cwd()}.")
     form = file_format(path)
     if form is None:
-        raise DataError(f"{path}: files named {path.suffix!r} are not supported. Save it as one of {_list(FORMATS)}.")
+        raise DataError(f"{path}: files named {path.suffix!r} are not supported. Save it as {', '.join(FORMATS)}.")
     try:
         if form == ".parquet":
             return _read_parquet(path, text_column, label_column)
-        if form == ".txt":
-            return _read_lines(path, text_column, label_column, encoding)
-        if form in (".csv", ".tsv"):
-            return _read_delimited(path, text_column, label_column, encoding, "\t" if form == ".tsv" else ",")
-        return _read_json(path, text_column, label_column, encoding, lines=form == ".jsonl")
+        read = {".txt": _read_lines, ".csv": _read_delimited, ".tsv": _read_delimited}.get(form, _read_json)
+        return read(path, text_column, label_column, encoding)
     except (UnicodeError, LookupError) as error:
+        reason = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            with _open(path, encoding, errors="replace") as file:
+                line = next((number for number, text in enumerate(file, 1) if "\ufffd" in text), 0)
+            reason = f"line {line} has the byte 0x{error.object[error.start]:02x}, {error.reason}"
         raise DataError(
-            f"{path} is not in the encoding {encoding!r}: {error}. Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), "
-            'or name its encoding, such as encoding="cp1252" (Windows, Western European) or encoding="utf-16".'
+            f"{path} is not in the encoding {encoding!r}: {reason}. If it is text, name its encoding, such as "
+            'encoding="cp1252" (Windows, Western European) or "utf-16", or save it as UTF-8 (in a spreadsheet: '
+            "'CSV UTF-8'). If it is a spreadsheet, an archive or parquet, save it as CSV or give it its right suffix."
         ) from error
     except Exception as error:
-        if isinstance(error, DataError) or getattr(error, "errno", None):  # the system says itself what is wrong
+        if isinstance(error, DataError | MemoryError) or getattr(error, "errno", None):  # they say what is wrong
             raise
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise DataError(f"{path} could not be read as {form}: {reason}. Correct the file, or save it again.") from error
+        reason = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+        quotes = " Put quotes around texts with separators, quotes or line breaks." if form in (".csv", ".tsv") else ""
+        raise DataError(f"{path} could not be read as {form}: {reason}.{quotes} Correct the file.") from error
 
 
 def require_columns(source: str, found: Iterable[Any], *wanted: str, advice: str = "") -> None:
     """Raise a DataError unless each of the wanted columns is there exactly once, and they differ."""
     if len(set(wanted)) < len(wanted):
         raise DataError(f"{source}: text_column= and label_column= both name {wanted[0]!r}. Name the two columns.")
-    names = [str(name) for name in found]
+    names = list(found)
     for column in wanted:
         if column not in names:
+            there = ", ".join(map(shorten, names[:10])) or "no columns"
             raise DataError(
-                f"{source}: no column {column!r}. It has {_list(names[:20]) or 'no columns'}; name the right ones with "
-                f"text_column= and label_column=.{advice}"
+                f"{source}: no column {column!r}. It has {there}; name the right ones with text_column= and "
+                f"label_column=.{advice}"
             )
         if names.count(column) > 1:
             raise DataError(f"{source}: {names.count(column)} columns are named {column!r}. Rename all but one.")
@@ -103,70 +111,76 @@ def shorten(thing: object) -> str:
     return shown if len(shown := repr(thing)) <= 60 else shown[:60] + " ..."
 
 
-def _list(things: Sequence[object]) -> str:
-    return ", ".join(map(shorten, things))
-
-
-def _open(path: Path, encoding: str, newline: str | None = None) -> TextIOWrapper:
+def _open(path: Path, encoding: str, **options: str) -> TextIOWrapper:
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"  # skips a byte order mark
-    return LocalFileSystem().open(str(path), "rt", encoding=encoding, newline=newline, compression="infer")
+    if path.suffix.lower() == ".zip" and len(names := ZipFile(path).namelist()) != 1:
+        raise DataError(f"{path} holds {len(names)} files. Unpack it, and give the one to read.")
+    return LocalFileSystem().open(str(path), "rt", encoding=encoding, compression="infer", **options)
 
 
 def _read_parquet(path: Path, *columns: str) -> pd.DataFrame:
     require_columns(str(path), pq.read_schema(path).names, *columns)
-    return pd.read_parquet(path, columns=list(columns)).astype(object)
+    table = pq.read_table(path, columns=list(columns))
+    table.validate(full=True)  # texts that are not UTF-8
+    return table.to_pandas(ignore_metadata=True)
 
 
 def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
-    with _open(path, encoding) as file:
-        lines = file.read().split("\n")  # not splitlines(), which also splits at characters inside a text
     rows = []
-    for number, line in enumerate(lines, 1):
-        text, separator, label = line.rpartition(";")
-        if separator:
-            rows.append((text.strip(), label.strip()))
-        elif line.strip():
-            raise DataError(
-                f"{path}, line {number}: no ';' between text and label in {shorten(line.strip())}. Write 'text;label' "
-                "on every line, or save the data as .csv."
-            )
+    with _open(path, encoding) as file:
+        for number, line in enumerate(file, 1):
+            text, separator, label = line.rpartition(";")
+            if separator:
+                rows.append((text.strip(), label.strip()))
+            elif line.strip():
+                found = shorten(line.strip())
+                raise DataError(f"{path}, line {number}: no ';' between text and label in {found}. Write 'text;label'.")
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
 
 
-def _read_delimited(path: Path, text_column: str, label_column: str, encoding: str, usual: str) -> pd.DataFrame:
-    headers = {}
-    for separator in SEPARATORS:
-        with _open(path, encoding, newline="") as file:
-            header = next(filter(None, csv.reader(file, delimiter=separator)), [])
-        headers[separator] = [name.strip() for name in header]
-    fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
-    if usual not in fitting:
-        best = fitting[0] if fitting else max(headers, key=lambda separator: len(headers[separator]))
+def _read_delimited(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
+    usual = "\t" if file_format(path) == ".tsv" else ","
+    with _open(path, encoding, newline="") as file, warnings.catch_warnings():
+        start = list(islice(file, 100))
+        headers = {
+            separator: [name.strip() for name in next(filter(None, csv.reader(start, delimiter=separator)), [])]
+            for separator in (usual, *SEPARATORS)
+        }
+        fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
+        best = (fitting or sorted(headers, key=lambda separator: -len(headers[separator])))[0]
         advice = f" If its first line is data, write {text_column + usual + label_column!r} above it."
         require_columns(str(path), headers[best], text_column, label_column, advice=advice)
-        warnings.warn(
-            f"{path}: {SEPARATORS[best]} separate the columns, not {SEPARATORS[usual]} as the name of the file says. "
-            "It was read that way.",
-            DataWarning,
-            stacklevel=4,
-        )
-        usual = best
-    require_columns(str(path), headers[usual], text_column, label_column)
-    with _open(path, encoding, newline="") as file, warnings.catch_warnings():
+        if best != usual:
+            warnings.warn(
+                f"{path}: {SEPARATORS[best]} separate the columns, not {SEPARATORS[usual]} as the name of the file "
+                "says. It was read that way.",
+                DataWarning,
+                stacklevel=4,  # at the caller of load_splits
+            )
         # pandas only warns about a first row that is longer than the header, and drops what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(file, sep=usual, dtype=str, na_filter=False, index_col=False)
-    frame.columns = frame.columns.str.strip()
+        file.seek(0)
+        frame = pd.read_csv(file, sep=best, dtype=str, na_filter=False, index_col=False)
+    frame.columns = headers[best]
     return frame[[text_column, label_column]]
 
 
-def _read_json(path: Path, text_column: str, label_column: str, encoding: str, *, lines: bool) -> pd.DataFrame:
+def _read_json(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
+    rows = []
     with _open(path, encoding) as file:
-        if not lines:
-            lines = file.read(1000).lstrip()[:1] != "["
-            file.seek(0)
-        frame = pd.read_json(file, lines=lines, dtype=False)
-    if len(frame.columns) or not frame.empty:
-        require_columns(str(path), frame.columns, text_column, label_column)
-    return frame.reindex(columns=[text_column, label_column])
+        is_array = file.read(1000).lstrip().startswith("[")
+        file.seek(0)
+        for number, found in enumerate(json.load(file) if is_array else file, 1):
+            if not is_array and not found.strip():
+                continue
+            where = f"{path}, {'object' if is_array else 'line'} {number}"
+            try:
+                thing = found if is_array else json.loads(found)
+                rows.append((thing[text_column], thing[label_column]))
+            except (KeyError, TypeError):
+                require_columns(where, thing if isinstance(thing, dict) else [], text_column, label_column)
+            except (ValueError, RecursionError) as error:
+                reason = str(error).partition(":")[0]  # what follows counts from the start of the line
+                raise DataError(f"{where}: not JSON ({reason}). Write one object per line, or one array.") from error
+    return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)

@@ -12,12 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFound
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.caching import replaced_whole
-from emotion_tutorial.exceptions import (
-    CheckpointError,
-    DataError,
-    HubError,
-)
-from emotion_tutorial.hub import HUB_DATASET, hub_unavailable, patiently
+from emotion_tutorial.exceptions import CheckpointError, DataError, HubError, TutorialError
+from emotion_tutorial.hub import HUB_DATASET, LOCAL_TROUBLE, hub_unavailable, patiently
 from emotion_tutorial.models import EMBEDDED_CHECKPOINT, label_names_of
 from emotion_tutorial.tokenization import context_size
 
@@ -156,13 +152,10 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     Raises
     ------
     CheckpointError
-        If the folder holds no saved model, or a damaged one.
+        If the folder holds no saved model.
     HubError
-        If there is no token, it has expired, or it may not write there.
-    HubError
-        If it should be private but the repository is public.
-    HubError
-        If the Hub does not answer, or holds other bytes than were sent.
+        If there is no token, or it has expired or may not write there; if the repository is public and the model
+        should be private; if the Hub does not answer, or holds other bytes than were sent.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
@@ -181,6 +174,8 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
             ),
         )
         arrived = patiently(repo_id, lambda: api.verify_repo_checksums(repo_id, local_dir=folder))
+    except TutorialError:
+        raise
     except LocalTokenNotFoundError as error:
         raise HubError(
             "You are not logged in to the Hub, so nothing was uploaded. Run `hf auth login` in a terminal, or "
@@ -191,6 +186,8 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
             raise _token_refused(repo_id, error) from error
         raise hub_unavailable(repo_id, error) from error
     except (HTTPError, OSError, RuntimeError) as error:  # the client's own error when an upload fails is the last
+        if getattr(error, "errno", None) in LOCAL_TROUBLE:
+            raise
         raise hub_unavailable(repo_id, error) from error
     if arrived.mismatches:
         names = ", ".join(mismatch["path"] for mismatch in arrived.mismatches)

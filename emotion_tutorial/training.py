@@ -32,17 +32,17 @@ STATE = "trainer_state.json"
 
 
 class LengthGroupedTrainer(Trainer):
-    """A Trainer whose `predict` returns rows in order, and whose model computes afterwards as it does when reloaded.
+    """A Trainer whose `predict` returns rows in order, and whose model predicts as it does when saved and reloaded.
 
     With `train_sampling_strategy="group_by_length"`, transformers 5.23 also groups what it predicts, so that
     predictions would not line up with the texts. With `bf16=True`, accelerate 1.15 leaves bfloat16 wrapped around the
-    model's `forward`, so that the model in memory would not predict quite what it predicts once saved and loaded.
+    model's `forward`: after a training, or the first prediction of a model that was loaded. It is taken off.
     """
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train as `Trainer` does, then take the bfloat16 wrapper off the model."""
+        """Train as `Trainer` does; afterwards the model computes in its own precision."""
         output = super().train(*args, **kwargs)
-        self.model = extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+        extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
         return output
 
     def predict(self, *args: Any, **kwargs: Any) -> PredictionOutput:
@@ -52,7 +52,12 @@ class LengthGroupedTrainer(Trainer):
             return super().predict(*args, **kwargs)
         finally:
             self.args.train_sampling_strategy = strategy
-            self.model = extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict a batch as `Trainer` does; unless it is training, in the model's own precision."""
+        if not self.is_in_train:
+            extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+        return super().prediction_step(*args, **kwargs)
 
 
 def build_trainer(
@@ -68,45 +73,26 @@ def build_trainer(
     new_head: bool = False,
     **training_arguments: Any,
 ) -> LengthGroupedTrainer:
-    """Set up fine-tuning: train, evaluate after each epoch, keep the best epoch's weights.
-
-    Batches hold texts of similar length and are padded to their own longest. The learning rate
-    rises during 6 % of the steps and then falls linearly. Hardware that has bfloat16 computes in it.
+    """Set up fine-tuning: train, evaluate after each epoch, keep the best epoch's weights. Call its `train()`.
 
     Parameters
     ----------
     splits
         `train` and `validation`, as loaded or as tokenized.
-    checkpoint
-        For `load_classifier`. Its body is fine-tuned together with its head.
+    checkpoint, new_head
+        For `load_classifier`. The body is fine-tuned together with the head.
     output_dir
-        For the training checkpoints: the last and the best epoch's.
+        For the training checkpoints of the last and the best epoch.
     learning_rate, epochs, batch_size
         The peak rate, passes over the training texts, and texts per optimizer step: of all processes, devices and
-        accumulated batches together.
+        accumulated batches together. A size that cannot be divided so is a `SettingsError`.
     seed
-        For the head, dropout and the order of batches. On a CPU, two runs on one machine are equal to the
-        last digit; on a GPU, to about a tenth of a point of accuracy.
+        For the head, dropout and the order of batches. On a CPU, two runs on one machine are equal to the last digit.
     class_weights
-        How much an error on a text of each label counts in the training loss, in id order.
-        `balanced`: each label contributes equally to the loss, however rare it is in `train`.
-        None: all texts count alike. The validation loss stays unweighted.
-    new_head
-        Replace the head of a checkpoint that was fine-tuned for other labels.
+        How much an error on a text of each label counts in the training loss, in id order. `balanced`: each label
+        contributes equally to it, however rare it is in `train`. The validation loss stays unweighted.
     **training_arguments
         Anything that `transformers.TrainingArguments` takes; it replaces what is set here.
-
-    Returns
-    -------
-    LengthGroupedTrainer
-        A `transformers.Trainer`, not trained yet: call its `train()`.
-
-    Raises
-    ------
-    DataError
-        If the training texts have fewer than two labels.
-    SettingsError
-        If there is not one positive weight for each label, or the devices cannot share a batch of this size evenly.
     """
     label_names = splits["train"].features["label"].names
     if len(found := set(splits["train"]["label"])) < 2:
@@ -114,11 +100,28 @@ def build_trainer(
     tokenizer = load_tokenizer(checkpoint)
     if "input_ids" not in splits["train"].column_names:
         splits = tokenize(splits, tokenizer)
-    device = torch.device("cpu") if training_arguments.get("use_cpu") else best_device()
-    arguments: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "learning_rate": learning_rate,
-        "num_train_epochs": epochs,
+    given = {"output_dir": str(output_dir), "learning_rate": learning_rate, "num_train_epochs": epochs, "seed": seed}
+    args = _training_arguments(batch_size, given | training_arguments)
+    weights = _class_weights(class_weights, splits["train"], label_names)
+    set_seed(seed)  # before the head is drawn
+    trainer = LengthGroupedTrainer(
+        model=load_classifier(checkpoint, label_names, "cpu", new_head=new_head),
+        args=args,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
+    )
+    # transformers 5.23 takes a classifier's mean loss of a batch for one of all that is accumulated or that all
+    # processes have, and takes steps that are larger by as much.
+    trainer.model_accepts_loss_kwargs = False
+    return trainer
+
+
+def _training_arguments(batch_size: int, given: dict[str, Any]) -> TrainingArguments:
+    device = torch.device("cpu") if given.get("use_cpu") else best_device()
+    defaults: dict[str, Any] = {
         "per_device_eval_batch_size": 64,
         "weight_decay": 0.01,
         "warmup_steps": 0.06,  # below 1: a share of all steps
@@ -133,26 +136,18 @@ def build_trainer(
         "metric_for_best_model": "accuracy",
         "report_to": "none",
         "dataloader_pin_memory": device.type == "cuda",
-        "seed": seed,
     }
-    args = TrainingArguments(**(arguments | training_arguments))
-    if "per_device_train_batch_size" not in training_arguments:
-        args.per_device_train_batch_size = _share_of_batch(batch_size, args)
-    weights = _class_weights(class_weights, splits["train"], label_names)
-    set_seed(seed)  # before the head is drawn
-    trainer = LengthGroupedTrainer(
-        model=load_classifier(checkpoint, label_names, "cpu", new_head=new_head),
-        args=args,
-        train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
-        processing_class=tokenizer,
-        compute_metrics=compute_metrics,
-        compute_loss_func=None if weights is None else partial(_weighted_loss, weights=weights),
-    )
-    # transformers 5.23 takes a classifier's loss, a mean over a batch, for one over all that is accumulated or that all
-    # processes have, and takes steps that are larger by as much.
-    trainer.model_accepts_loss_kwargs = False
-    return trainer
+    args = TrainingArguments(**(defaults | given))
+    if "per_device_train_batch_size" not in given:
+        parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
+        if batch_size < 1 or batch_size % parts:
+            raise SettingsError(
+                f"A batch of {batch_size} texts cannot be divided into {parts} equal parts ({args.world_size} "
+                f"processes, {max(1, args.n_gpu)} devices each, {args.gradient_accumulation_steps} accumulation "
+                "steps). Choose a multiple for batch_size=."
+            )
+        args.per_device_train_batch_size = batch_size // parts
+    return args
 
 
 def load_or_train(
@@ -198,6 +193,7 @@ def load_or_train(
                 if trainer.is_world_process_zero():
                     _keep(trainer, finished)
                     shutil.rmtree(unfinished, ignore_errors=True)
+                trainer.accelerator.wait_for_everyone()  # who asks again finds the model, in all processes
                 return trainer
     trainer = build_trainer(splits, finished, output_dir=finished, **(settings | {"new_head": False}))
     trainer.state = TrainerState.load_from_json(str(finished / STATE))
@@ -218,7 +214,7 @@ def _train_or_resume(build: Callable[[], LengthGroupedTrainer], folder: Path) ->
             if trainer.state.global_step > max(steps):  # it went on, so reading was not what failed
                 raise
             _warn(f"{newest} cannot be used ({type(error).__name__}: {error}). The training starts from the beginning.")
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # another process of this training may be doing it too
             trainer = build()
     trainer.train()
     return trainer
@@ -228,8 +224,8 @@ def _keep(trainer: LengthGroupedTrainer, finished: Path) -> None:
     """Write a finished model beside its place, and rename it: it is there complete or not at all."""
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=finished.parent, ignore_cleanup_errors=True) as name:
         made = Path(name) / "model"
-        trainer.model.save_pretrained(made)  # type: ignore[union-attr]
-        trainer.processing_class.save_pretrained(made)  # type: ignore[union-attr]
+        for part in (trainer.model, trainer.processing_class):
+            part.save_pretrained(made)  # type: ignore[union-attr, operator]
         trainer.state.save_to_json(str(made / STATE))
         made.rename(finished)
 
@@ -252,24 +248,12 @@ def _warn(message: str) -> None:
     warnings.warn(message, TrainingWarning, stacklevel=4)
 
 
-def _share_of_batch(batch_size: int, args: TrainingArguments) -> int:
-    """Return how many of the texts of a step each device takes at once."""
-    parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
-    if batch_size < 1 or batch_size % parts:
-        raise SettingsError(
-            f"A batch of {batch_size} texts cannot be divided into {parts} equal parts ({args.world_size} processes, "
-            f"{max(1, args.n_gpu)} devices each, {args.gradient_accumulation_steps} accumulation steps). Choose a "
-            "multiple for batch_size=."
-        )
-    return batch_size // parts
-
-
 def _class_weights(
     given: Literal["balanced"] | Sequence[float] | None, train: Dataset, label_names: Sequence[str]
 ) -> torch.Tensor | None:
     if given is None:
         return None
-    if given == "balanced":
+    if isinstance(given, str) and given == "balanced":
         labels = np.array(train["label"][:])
         weights = torch.ones(len(label_names))  # of a label without texts it does not matter
         present = np.unique(labels)
@@ -293,4 +277,5 @@ def _weighted_loss(
     logits = outputs["logits"].float()
     weight = weights.to(logits.device) if torch.is_grad_enabled() else None
     losses = cross_entropy(logits, labels, weight=weight, reduction="none")
-    return losses.sum() / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
+    texts = labels.numel() if num_items_in_batch is None else num_items_in_batch
+    return losses.sum() / torch.as_tensor(texts).sum()  # DataParallel gives the number once for each GPU

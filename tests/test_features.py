@@ -1,54 +1,148 @@
-import os
-import subprocess
-import sys
+"""Hidden states of texts, where they are kept, and their projection."""
+
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from datasets import DatasetDict
 
-from emotion_tutorial import extract_hidden_states, feature_matrix, load_encoder, project_2d
-from emotion_tutorial.exceptions import MissingColumnError, MissingExtraError
+import emotion_tutorial as et
+
+
+@pytest.fixture(autouse=True)
+def artifacts(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "artifacts"))
+    return tmp_path / "artifacts"
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_checkpoint):
-    return load_encoder(tiny_checkpoint, "cpu")
+    return et.load_encoder(tiny_checkpoint, "cpu")
 
 
-def test_feature_matrix_of_selected_rows(small, encoder, tokenizer):
-    features = extract_hidden_states(small["test"], encoder, tokenizer)
-    X, y = feature_matrix(features)
-    some, labels = feature_matrix(features.select([5, 2]))
-    np.testing.assert_array_equal(some, X[[5, 2]])
-    assert labels.tolist() == y[[5, 2]].tolist()
+@pytest.fixture
+def batches(encoder):
+    """Return the shapes of the batches that the encoder is given."""
+    shapes: list[torch.Size] = []
+    hook = encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    yield shapes
+    hook.remove()
 
 
-def test_feature_matrix_refuses_data_without_hidden_states(small):
-    with pytest.raises(MissingColumnError, match=r"'hidden_state', only text, label"):
-        feature_matrix(small["train"])
+def states(dataset, *arguments, **options) -> np.ndarray:
+    return et.feature_matrix(et.extract_hidden_states(dataset, *arguments, **options))[0]
 
 
+def one_by_one(texts, encoder, tokenizer, pooling) -> np.ndarray:
+    """Return what a plain loop without padding gives."""
+    vectors = []
+    for text in texts:
+        with torch.inference_mode():
+            hidden = encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        vectors.append(hidden[0] if pooling == "cls" else hidden.mean(dim=0))
+    return torch.stack(vectors).numpy()
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("architecture", ["tiny_checkpoint", "tiny_distilbert"])
+def test_same_vectors_as_a_plain_loop_in_the_order_of_the_rows(small, tokenizer, request, architecture, pooling):
+    encoder = et.load_encoder(request.getfixturevalue(architecture), "cpu")
+    features = et.extract_hidden_states(small, encoder, tokenizer, pooling=pooling, precision="float32")
+    assert isinstance(features, DatasetDict)
+    X, y = et.feature_matrix(features["train"])
+    assert (X.dtype, y.dtype) == (np.float32, np.int64)
+    np.testing.assert_allclose(X, one_by_one(small["train"]["text"], encoder, tokenizer, pooling), atol=1e-5)
+    assert y.tolist() == small["train"]["label"][:]
+
+
+def test_tokenized_splits_give_the_same(small, encoder, tokenizer):
+    plain = states(small["test"], encoder, tokenizer, cache=False)
+    tokenized = et.tokenize(small["test"], tokenizer)
+    for dataset in (tokenized, tokenized.with_format("torch")):
+        np.testing.assert_array_equal(states(dataset, encoder, tokenizer, cache=False), plain)
+
+
+def test_bfloat16_is_close(small, tokenizer):
+    encoder, texts = et.load_encoder("embedded", "cpu"), small["test"].select(range(40))
+    exact, rough = (states(texts, encoder, tokenizer, precision=each) for each in ("float32", "bfloat16"))
+    cosine = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
+    assert 0.9998 <= cosine.min() < 1
+    assert encoder.dtype == torch.float32
+
+
+def test_batches_keep_to_the_token_budget_with_little_padding(small, encoder, tokenizer, batches):
+    tokenized = et.tokenize(small["train"], tokenizer)
+    states(tokenized, encoder, tokenizer, precision="float32", token_budget=256)
+    assert all(shape.numel() <= 256 for shape in batches)
+    lengths = [len(ids) for ids in tokenized["input_ids"]]
+    assert sum(shape.numel() for shape in batches) < 1.1 * sum(lengths)
+    assert batches[0][1] == max(lengths)  # too little memory shows at once
+
+
+def test_empty_split_has_a_matrix_without_rows(small, encoder, tokenizer):
+    features = et.extract_hidden_states(small["test"].select([]), encoder, tokenizer)
+    assert features.column_names == ["text", "label", "hidden_state"]
+    assert features.num_rows == 0
+
+
+def test_over_long_text_is_said(small, encoder, tokenizer):
+    long = small["test"].select([0]).map(lambda row: {"text": "word " * 600})
+    with pytest.warns(et.DataWarning, match=r"row 0 \(602 tokens\)") as caught:
+        et.extract_hidden_states(long, encoder, tokenizer)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("option", ["pooling", "precision"])
+def test_unknown_options_are_refused(small, encoder, tokenizer, option):
+    with pytest.raises(et.SettingsError, match=option):
+        et.extract_hidden_states(small, encoder, tokenizer, **{option: "max"})
+
+
+def test_vectors_are_computed_once(small, encoder, tokenizer, batches):
+    first = states(small["test"], encoder, tokenizer, precision="float32")
+    computed = len(batches)
+    assert computed > 0
+    np.testing.assert_array_equal(states(small["test"], encoder, tokenizer, precision="float32"), first)
+    assert len(batches) == computed
+
+
+def test_each_pooling_and_precision_has_vectors_of_its_own(small, encoder, tokenizer):
+    for pooling, precision in product(("cls", "mean"), ("float32", "bfloat16")):
+        options = {"pooling": pooling, "precision": precision}
+        kept, computed = (states(small["test"], encoder, tokenizer, **options, cache=cache) for cache in (True, False))
+        np.testing.assert_array_equal(kept, computed)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:20], lambda data: b""])
+def test_damaged_file_is_computed_again(small, encoder, tokenizer, artifacts, damage):
+    first = states(small["test"], encoder, tokenizer)
+    [path] = artifacts.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    np.testing.assert_array_equal(states(small["test"], encoder, tokenizer), first)
+    assert path.read_bytes() == whole
+
+
+def test_folder_that_cannot_be_written_loses_no_result(small, encoder, tokenizer, artifacts):
+    artifacts.write_text("a file, in which no folder can be made")
+    with pytest.warns(et.DataWarning, match="could not be cached"):
+        kept = states(small["test"], encoder, tokenizer)
+    np.testing.assert_array_equal(kept, states(small["test"], encoder, tokenizer, cache=False))
+
+
+def test_matrix_of_data_without_hidden_states_is_refused(small):
+    with pytest.raises(et.DataError, match="hidden_state"):
+        et.feature_matrix(small["train"])
+
+
+@pytest.mark.slow  # UMAP is compiled
 def test_projection_is_seeded():
     X = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
-    first = project_2d(X, seed=1)
-    assert list(first.columns) == ["X", "Y"]
-    assert len(first) == 60
-    np.testing.assert_array_equal(first, project_2d(X, seed=1))
-    assert not np.allclose(first, project_2d(X, seed=2))
-
-
-def test_projection_names_the_extra_when_umap_is_absent(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(MissingExtraError, match=r"emotion-tutorial\[notebooks\]"):
-        project_2d(np.zeros((3, 2)))
-
-
-def test_projection_does_not_load_tensorflow():
-    """Even where it is installed, and without keeping others from loading it."""
-    code = (
-        "import sys, numpy as np; from emotion_tutorial import project_2d;"
-        "project_2d(np.random.default_rng(0).random((40, 5)));"
-        "print('tensorflow' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.strip() == "False"
-    assert "oneDNN" not in done.stderr
+    first = et.project_2d(X, seed=1)
+    assert (list(first.columns), len(first)) == (["X", "Y"], 60)
+    np.testing.assert_array_equal(first, et.project_2d(X, seed=1))
+    assert not np.allclose(first, et.project_2d(X, seed=2))

@@ -11,9 +11,12 @@ from datasets import DatasetDict
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub, add_checkpoint, add_emotion_data, status
 
-from emotion_tutorial import hub as hub_module
 from emotion_tutorial import hub_answers, load_classifier, load_encoder, load_splits, load_tokenizer
-from emotion_tutorial.exceptions import CheckpointError, HubUnavailableError, UnknownSourceError
+from emotion_tutorial.exceptions import CheckpointError, HubError, NotFoundError
+
+
+def test_hub_that_is_not_there_does_not_answer():
+    assert not hub_answers()
 
 
 def test_hub_answers_or_not(hub: LoopbackHub, monkeypatch):
@@ -22,10 +25,6 @@ def test_hub_answers_or_not(hub: LoopbackHub, monkeypatch):
     assert not hub_answers()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     huggingface_hub.close_session()  # the next one is made under the offline switch
-    assert not hub_answers()
-
-
-def test_hub_that_is_not_there_does_not_answer():
     assert not hub_answers()
 
 
@@ -56,16 +55,12 @@ def test_checkpoint_comes_as_it_is(hub, tiny_distilbert):
     assert load_classifier("distilbert-base-uncased", ["no", "yes"], "cpu").config.num_labels == 2
 
 
-def test_tokenizer_does_not_fetch_the_weights(hub, tiny_distilbert):
-    add_checkpoint(hub, tiny_distilbert)
-    load_tokenizer("distilbert-base-uncased")
-    assert not [path for _, path in hub.requests if "safetensors" in path]
-
-
 def test_only_what_is_needed_is_fetched(hub, tiny_distilbert):
     files = {path.name: path.read_bytes() for path in tiny_distilbert.iterdir()}
     extra = {"pytorch_model.bin": b"x", "modeling_own.py": b"x", "onnx/model.onnx": b"x", "tf_model.h5": b"x"}
     hub.add_repo("someone/model", files | extra)
+    load_tokenizer("someone/model")
+    assert not [path for _, path in hub.requests if "safetensors" in path]
     load_encoder("someone/model", "cpu")
     assert not [path for _, path in hub.requests if any(name in path for name in extra)]
 
@@ -76,7 +71,7 @@ def test_revision_is_the_one_asked_for(hub, tiny_distilbert):
     assert load_encoder(f"distilbert-base-uncased@{first}", "cpu").config.dim == 32
     with pytest.raises(CheckpointError, match=r"has no config.json|Could not load|no weights"):
         load_encoder("distilbert-base-uncased", "cpu")
-    with pytest.raises(CheckpointError, match="has no such revision"):
+    with pytest.raises(NotFoundError, match="has no such revision"):
         load_encoder("distilbert-base-uncased@v9", "cpu")
 
 
@@ -88,19 +83,8 @@ def test_offline_uses_what_was_downloaded(hub, tiny_distilbert, monkeypatch):
     huggingface_hub.close_session()
     assert load_encoder("distilbert-base-uncased", "cpu").config.dim == 32
     assert len(hub.requests) == asked
-    with pytest.raises(HubUnavailableError, match="Could not reach 'someone/other'"):
+    with pytest.raises(HubError, match="Could not reach 'someone/other'"):
         load_encoder("someone/other", "cpu")
-
-
-@pytest.mark.parametrize(("kind", "error"), [("dataset", UnknownSourceError), ("model", CheckpointError)])
-def test_missing_repo_is_named(hub, kind, error):
-    with pytest.raises(error, match=f"no {kind} 'owner/name' that you may see.*hf auth login"):
-        hub_module.require_repo("owner/name", kind)
-
-
-def test_commit_is_returned(hub):
-    commit = hub.add_repo("owner/name", {"a.txt": b"a"})
-    assert hub_module.require_repo("owner/name", "model") == commit
 
 
 def test_folder_is_loaded_without_asking_the_hub(hub, tiny_distilbert):
@@ -109,17 +93,15 @@ def test_folder_is_loaded_without_asking_the_hub(hub, tiny_distilbert):
     assert hub.requests == []
 
 
-def test_name_that_does_not_resolve_is_said_within_seconds(tmp_path):
+def test_name_that_does_not_resolve_is_said(tmp_path):
     """In a process of its own: the clients read the Hub's address when they are imported."""
-    code = "import time, emotion_tutorial as et; start = time.monotonic()\n" + "\n".join(
-        f"try: {call}\nexcept et.exceptions.HubUnavailableError as error: print(error)"
+    code = "import emotion_tutorial as et\n" + "\n".join(
+        f"try: {call}\nexcept et.HubError as error: print(error)"
         for call in ("et.load_splits('hub')", "et.load_encoder('distilbert-base-uncased')")
     )
-    code = code.replace("as et;", "as et, emotion_tutorial.exceptions;") + "\nprint(time.monotonic() - start)"
     environment = os.environ | {"HF_ENDPOINT": "http://no-such-hub.invalid", "HF_HOME": str(tmp_path)}
     lines = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True, timeout=120
     ).stdout.splitlines()
-    assert len(lines) == 3
-    assert all("Could not reach" in line and "ConnectError" in line for line in lines[:2])
-    assert float(lines[2]) < 20
+    assert len(lines) == 2
+    assert all("Could not reach" in line and "ConnectError" in line for line in lines)

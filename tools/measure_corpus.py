@@ -55,7 +55,7 @@ def measure(splits: DatasetDict) -> dict[str, str]:
 
 def probe_score(splits: DatasetDict) -> float:
     """Return the test accuracy of a probe on frozen [CLS] features."""
-    features = et.extract_hidden_states(splits, et.load_encoder("embedded"), et.load_tokenizer("embedded"))
+    features = et.extract_hidden_states(splits, et.load_encoder("embedded"), et.load_tokenizer("embedded"), cache=False)
     return et.fit_probe(*et.feature_matrix(features["train"])).score(*et.feature_matrix(features["test"]))
 
 
@@ -64,14 +64,7 @@ def finetuned_score(splits: DatasetDict) -> float:
     profile = et.get_profile("quick", epochs=3)
     tokenized = et.tokenize(splits, et.load_tokenizer("embedded"))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = et.build_trainer(
-            tokenized,
-            "embedded",
-            output_dir=folder,
-            learning_rate=profile.learning_rate,
-            epochs=profile.epochs,
-            batch_size=profile.batch_size,
-        )
+        trainer = et.build_trainer(tokenized, "embedded", output_dir=folder, **profile.hyperparameters)
         trainer.train()
         output = trainer.predict(tokenized["test"])
     return float((np.argmax(output.predictions, axis=1) == output.label_ids).mean())

@@ -1,0 +1,202 @@
+"""Tiny random checkpoints of many architectures, through every helper."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from datasets import ClassLabel, Dataset, DatasetDict
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+
+import emotion_tutorial as et
+from emotion_tutorial.training import LengthGroupedTrainer
+
+NAMES = ["sadness", "joy", "anger"]
+TEXTS = ["i feel happy", "", "the rain and the sun keep coming back today", "so so cross", "low"]
+"""Of different lengths, so that a batch of them is padded; one has no words."""
+WORDS = sorted(set(" ".join(TEXTS).split()))
+
+BERT = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+ALBERT = BERT | {"pad_token": "<pad>", "unk_token": "<unk>"}
+ENDS = {"bos_token": "<s>", "eos_token": "</s>"}
+ROBERTA = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"} | ENDS
+GPT2 = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
+LLAMA = {"unk_token": "<unk>"} | ENDS
+QWEN = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+T5 = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+USUAL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+SHORT = {"n_embd": 32, "n_layer": 2, "n_head": 2}
+DISTILBERT = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+DEBERTA = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+CHECKPOINTS = {
+    "bert": ("wordpiece", BERT, USUAL),
+    "distilbert": ("wordpiece", BERT, DISTILBERT),
+    "roberta": ("bytes", ROBERTA, USUAL),
+    "modernbert": ("bytes", BERT, USUAL),
+    "deberta-v2": ("unigram", BERT, USUAL | DEBERTA | {"position_biased_input": False}),
+    "electra": ("wordpiece", BERT, USUAL | {"embedding_size": 16}),
+    "mpnet": ("wordpiece", ROBERTA | {"unk_token": "[UNK]"}, USUAL),
+    "albert": ("unigram", ALBERT, USUAL | {"embedding_size": 16}),
+    "xlm-roberta": ("unigram", ROBERTA, USUAL),
+    "gpt2": ("bytes", GPT2, SHORT),
+    "llama": ("bytes", LLAMA, USUAL),
+    "qwen3": ("bytes", QWEN, USUAL | {"num_key_value_heads": 1, "head_dim": 16, "pad_token_id": None}),  # as on the Hub
+}
+REFUSED = {
+    "t5": ("unigram", T5, {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}),
+    "fnet": ("unigram", ALBERT, USUAL),  # mixes a text's tokens with its padding
+    # Its head reads the last token of a batch, padding or not.
+    "xlnet": ("unigram", ALBERT, {"d_model": 32, "n_layer": 2, "n_head": 2}),
+}
+
+
+def make_tokenizer(kind: str, special: dict[str, str]) -> FastTokenizer:
+    tokens, unknown = list(dict.fromkeys(special.values())), special.get("unk_token")
+    if kind == "wordpiece":
+        vocabulary = {token: i for i, token in enumerate(tokens + WORDS)}
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    elif kind == "bytes":
+        vocabulary = {token: i for i, token in enumerate(tokens + sorted(pre_tokenizers.ByteLevel.alphabet()))}
+        made = Tokenizer(models.BPE(vocabulary, merges=[]))
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        pieces = [(token, -1.0) for token in [*tokens, *(f"▁{word}" for word in WORDS)]]
+        made = Tokenizer(models.Unigram(pieces, unk_id=tokens.index(unknown)))
+        made.pre_tokenizer = pre_tokenizers.Metaspace()
+    template = {"[CLS]": "[CLS] $A [SEP]", "<s>": "<s> $A </s>"}.get(special.get("cls_token"), "$A")
+    if special is LLAMA:
+        template = "<s> $A"
+    made.post_processor = processors.TemplateProcessing(template, special_tokens=[(t, i) for i, t in enumerate(tokens)])
+    return FastTokenizer(tokenizer_object=made, model_max_length=256, **special)
+
+
+def make_checkpoint(name: str, folder: Path, auto_class: type = AutoModel, **settings: object) -> Path:
+    """Save a random model whose weights are so large that every word counts."""
+    kind, special, sizes = (CHECKPOINTS | REFUSED)[name]
+    tokenizer = make_tokenizer(kind, special)
+    ids = {f"{role}_id": tokenizer.convert_tokens_to_ids(token) for role, token in special.items()}
+    sizes = ids | sizes | {"vocab_size": len(tokenizer), "initializer_range": 0.2} | settings
+    transformers.set_seed(0)
+    auto_class.from_config(AutoConfig.for_model(name, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+class Trained(NamedTuple):
+    checkpoint: Path
+    folder: Path
+    trainer: LengthGroupedTrainer
+    model: PreTrainedModel
+    tokenizer: FastTokenizer
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train a checkpoint for three steps."""
+    folder = tmp_path_factory.mktemp(request.param)
+    checkpoint = make_checkpoint(request.param, folder / "checkpoint")
+    split = Dataset.from_dict({"text": WORDS[:12], "label": [0, 1, 2] * 4}).cast_column(
+        "label", ClassLabel(names=NAMES)
+    )
+    settings = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 4, "use_cpu": True, "disable_tqdm": True}
+    splits = DatasetDict(train=split, validation=split)
+    trainer = et.build_trainer(splits, checkpoint, output_dir=folder / "training", **settings)
+    trainer.train()
+    return Trained(checkpoint, folder, trainer, trainer.model, trainer.processing_class)
+
+
+def probabilities(model: PreTrainedModel, tokenizer: FastTokenizer, texts: list[str] = TEXTS) -> np.ndarray:
+    return et.predict_proba(texts, model, tokenizer)[NAMES].to_numpy()
+
+
+def test_trains(trained: Trained):
+    before = et.load_encoder(trained.checkpoint, "cpu").get_input_embeddings().weight
+    assert trained.trainer.state.global_step == 3
+    assert np.isfinite(trained.trainer.state.log_history[-1]["train_loss"])
+    assert not torch.equal(trained.model.get_input_embeddings().weight, before)
+
+
+def test_tokenizes(trained: Trained):
+    tokenizer = trained.tokenizer
+    tokenized = et.tokenize(Dataset.from_dict({"text": TEXTS}), tokenizer)
+    assert tokenized["input_ids"][:] == [tokenizer(text)["input_ids"] or [tokenizer.pad_token_id] for text in TEXTS]
+    assert tokenized["attention_mask"][:] == [[1] * len(ids) for ids in tokenized["input_ids"]]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_hidden_states_of_a_text_are_its_own(trained: Trained, pooling: str, side: str):
+    encoder, tokenizer = et.load_encoder(trained.checkpoint, "cpu"), et.load_tokenizer(trained.checkpoint)
+    tokenizer.padding_side = side
+    texts = Dataset.from_dict({"text": TEXTS})
+    settings = {"pooling": pooling, "precision": "float32", "cache": False}
+    together, alone = (
+        np.array(et.extract_hidden_states(texts, encoder, tokenizer, token_budget=budget, **settings)["hidden_state"])
+        for budget in (1000, 1)
+    )
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert np.ptp(alone, axis=0).max() > 0.1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_probabilities_of_a_text_are_its_own(trained: Trained, side: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trained.tokenizer, "padding_side", side)
+    alone = np.vstack([probabilities(trained.model, trained.tokenizer, [text]) for text in TEXTS])
+    np.testing.assert_allclose(probabilities(trained.model, trained.tokenizer), alone, atol=1e-5)
+    assert np.ptp(alone, axis=0).max() > 0.01
+
+
+def test_explains(trained: Trained):
+    model, tokenizer, text = trained.model, trained.tokenizer, TEXTS[2]
+    explained = et.explain(text, model, tokenizer, label="joy")
+    encoded = tokenizer(text, return_special_tokens_mask=True, return_tensors="pt")
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"].bool()
+    embed = model.get_input_embeddings()
+    with torch.no_grad():
+        rows = torch.cat([embed(ids), embed(torch.where(special, ids, tokenizer.pad_token_id))])
+        p_text, p_baseline = model(inputs_embeds=rows).logits.softmax(dim=1)[:, 1].tolist()
+    assert explained["word"].tolist() == text.split()
+    assert explained["attribution"].abs().max() > 0.001
+    assert explained["attribution"].sum() == pytest.approx(p_text - p_baseline, abs=0.02)
+
+
+def test_saved_model_predicts_the_same_elsewhere(trained: Trained):
+    folder = et.save_model(trained.model, trained.tokenizer, trained.folder / "model")
+    expected = probabilities(trained.model, trained.tokenizer)
+    reloaded = probabilities(et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder))
+    np.testing.assert_allclose(reloaded, expected, atol=1e-6)
+    pipeline = transformers.pipeline("text-classification", model=str(folder), top_k=None, device="cpu")
+    rows = [{score["label"]: score["score"] for score in scores} for scores in pipeline([t for t in TEXTS if t])]
+    np.testing.assert_allclose(pd.DataFrame(rows)[NAMES], expected[[t != "" for t in TEXTS]], atol=1e-5)
+
+
+@pytest.mark.parametrize("trained", ["bert", "distilbert", "roberta"], indirect=True)
+def test_exports(trained: Trained):
+    folder = et.export_onnx(trained.model, trained.tokenizer, trained.folder / "onnx", quantize=False)
+    expected = probabilities(trained.model, trained.tokenizer)
+    np.testing.assert_allclose(et.OnnxClassifier(folder).predict_proba(TEXTS), expected, atol=1e-4)
+
+
+def test_decoder_pads_with_the_token_that_its_configuration_names(tmp_path: Path):
+    folder = make_checkpoint("llama", tmp_path, AutoModelForSequenceClassification, pad_token_id=0, num_labels=3)
+    model, tokenizer = et.load_classifier(folder, NAMES, "cpu"), et.load_tokenizer(folder)
+    alone = np.vstack([probabilities(model, tokenizer, [text]) for text in TEXTS])
+    np.testing.assert_allclose(probabilities(model, tokenizer), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_in_a_sentence(tmp_path: Path, name: str):
+    folder = make_checkpoint(name, tmp_path)
+    reason = "encoder-decoder" if name == "t5" else "batch"
+    with pytest.raises(et.CheckpointError, match=reason):
+        et.load_classifier(folder, NAMES, "cpu")
+    if name != "xlnet":  # whose body is as good as others
+        with pytest.raises(et.CheckpointError, match=reason):
+            et.load_encoder(folder, "cpu")

@@ -1,0 +1,295 @@
+"""Fine-tuning: what a Trainer is set up to do, and trained models that are found again."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
+from transformers import AutoModel, Trainer, TrainerCallback
+
+import emotion_tutorial as et
+
+SETTINGS = {"learning_rate": 5e-3, "epochs": 3, "batch_size": 16}
+QUIETLY = {"use_cpu": True, "disable_tqdm": True}
+
+
+@pytest.fixture(scope="module")
+def splits() -> DatasetDict:
+    """Texts of very different lengths; the label is in the first word."""
+    rng = np.random.default_rng(0)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["cat", "dog"])})
+
+    def make(count: int) -> Dataset:
+        labels = rng.integers(0, 2, count).tolist()
+        texts = [f"{['cat', 'dog'][label]} " + "word " * int(rng.integers(0, 30)) for label in labels]
+        return Dataset.from_dict({"text": texts, "label": labels}, features=features)
+
+    return DatasetDict(train=make(160), validation=make(40), test=make(51))
+
+
+def build(splits, checkpoint, folder, **options) -> et.LengthGroupedTrainer:
+    return et.build_trainer(splits, checkpoint, output_dir=folder, **(SETTINGS | QUIETLY | options))
+
+
+def predictions(trainer, splits) -> np.ndarray:
+    return trainer.predict(et.tokenize(splits["test"], trainer.processing_class)).predictions
+
+
+def accuracies(trainer) -> list[float]:
+    return [log["eval_accuracy"] for log in trainer.state.log_history if "eval_accuracy" in log]
+
+
+@pytest.fixture(scope="module")
+def trained(splits, tiny_checkpoint, tmp_path_factory) -> et.LengthGroupedTrainer:
+    trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
+    trainer.train()
+    return trainer
+
+
+def test_learns_and_names_its_labels(trained):
+    assert len(accuracies(trained)) == 3
+    assert max(accuracies(trained)) > 0.9
+    assert trained.model.config.id2label == {0: "cat", 1: "dog"}
+
+
+def test_predictions_are_in_the_order_of_the_rows(trained, splits):
+    """Grouping by length must not shuffle what is predicted."""
+    tokenized = et.tokenize(splits, trained.processing_class)["test"]
+    output = trained.predict(tokenized)
+    assert output.label_ids.tolist() == tokenized["label"][:]
+    for row in (0, 7, 49):
+        ids = torch.tensor([tokenized[row]["input_ids"]])
+        with torch.inference_mode():
+            alone = trained.model.eval()(input_ids=ids).logits[0].numpy()
+        np.testing.assert_allclose(output.predictions[row], alone, atol=1e-4)
+    assert trained.eval_dataset["text"][:] == splits["validation"]["text"][:]
+
+
+def test_training_batches_are_grouped_by_length(splits, tiny_checkpoint, tmp_path):
+    many = DatasetDict(splits, train=concatenate_datasets([splits["train"]] * 10))
+
+    def padding(**options: str) -> float:
+        batches = build(many, tiny_checkpoint, tmp_path, **options).get_train_dataloader()
+        masks = [batch["attention_mask"] for batch in batches]
+        return 1 - sum(mask.sum().item() for mask in masks) / sum(mask.numel() for mask in masks)
+
+    assert padding() < 0.1 < 0.3 < padding(train_sampling_strategy="random")
+
+
+class Ruin(TrainerCallback):
+    """Ruin the weights in the last epoch."""
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        if state.epoch == 3:
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight.zero_()
+
+
+def test_best_epoch_is_restored(splits, tiny_checkpoint, tmp_path):
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    trainer.add_callback(Ruin())
+    trainer.train()
+    assert accuracies(trainer)[2] < max(accuracies(trainer))
+    assert trainer.predict(trainer.eval_dataset).metrics["test_accuracy"] == max(accuracies(trainer))
+
+
+def test_one_label_is_refused(splits, tiny_checkpoint, tmp_path):
+    cats = splits["train"].filter(lambda row: row["label"] == 0)
+    with pytest.raises(et.DataError, match="1 label"):
+        build(DatasetDict(splits, train=cats), tiny_checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 5.0]])
+def test_accumulated_batches_train_as_whole_ones(splits, tiny_checkpoint, tokenizer, tmp_path, weights):
+    options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    AutoModel.from_pretrained(tiny_checkpoint, **options).save_pretrained(tmp_path / "no-dropout")
+    tokenizer.save_pretrained(tmp_path / "no-dropout")
+    found = []
+    for parts in (1, 4):
+        arguments = {"class_weights": weights, "gradient_accumulation_steps": parts, "epochs": 1, "optim": "sgd"}
+        trainer = build(splits, tmp_path / "no-dropout", tmp_path / str(parts), learning_rate=0.1, **arguments)
+        trainer.train()
+        found.append(predictions(trainer, splits))
+    np.testing.assert_allclose(*found, atol=2e-3)
+
+
+def test_class_weights_move_a_model_towards_the_rare_label(tiny_checkpoint, tmp_path, splits):
+    """One text in five is a dog's, at random: only the weights can make a model answer dog."""
+    labels = (np.random.default_rng(0).random(160) < 0.2).astype(int).tolist()
+    noise = Dataset.from_dict({"text": ["word"] * 160, "label": labels}, features=splits["train"].features)
+    said = []
+    for weights in (None, "balanced", np.array([1.0, 20.0])):
+        folder = tmp_path / str(len(said))
+        trainer = build(DatasetDict(train=noise, validation=noise), tiny_checkpoint, folder, class_weights=weights)
+        trainer.train()
+        said.append(et.predict_proba("word", trainer.model, trainer.processing_class)["dog"].item())
+    assert said[0] < 0.35 < said[1] < 0.65 < said[2]
+
+
+@pytest.mark.parametrize("weights", ["even", [1.0], [1.0, 0.0], [1.0, float("nan")]])
+def test_wrong_class_weights_are_refused(weights, splits, tiny_checkpoint, tmp_path):
+    with pytest.raises(et.SettingsError, match="class_weights"):
+        build(splits, tiny_checkpoint, tmp_path, class_weights=weights)
+
+
+@pytest.fixture
+def profile(tiny_checkpoint) -> et.Profile:
+    return et.get_profile("quick", checkpoint=str(tiny_checkpoint), **SETTINGS)
+
+
+def forbid_training(monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "train", lambda *args, **kwargs: pytest.fail("trained again"))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_finished_training_is_found_again(splits, profile, tmp_path, monkeypatch, bf16):
+    """Also where its folder was moved, and without pickles; bfloat16 leaves no trace in the model in memory."""
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "here"))
+    first = et.load_or_train(splits, profile, bf16=bf16, **QUIETLY)
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "there"))
+    [finished] = [path for path in (tmp_path / "there").iterdir() if path.is_dir()]
+    assert {path.suffix for path in finished.iterdir()} == {".json", ".safetensors"}
+    forbid_training(monkeypatch)
+    again = et.load_or_train(et.tokenize(splits, first.processing_class), profile, bf16=bf16, **QUIETLY)
+    assert again.state.log_history == first.state.log_history
+    assert first.state.log_history[-1]["train_runtime"] > 0
+    for _ in range(2):  # before and after a prediction
+        texts = splits["test"]["text"][:]
+        probabilities = [et.predict_proba(texts, each.model, each.processing_class) for each in (first, again)]
+        pd.testing.assert_frame_equal(*probabilities, check_exact=True)
+        np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
+
+
+@pytest.mark.parametrize("changed", ["text", "label names"])
+def test_other_data_train_another_model(splits, profile, tmp_path, changed):
+    one = dataclasses.replace(profile, epochs=1)
+    other = DatasetDict(splits)
+    if changed == "text":
+        other["train"] = splits["train"].map(lambda row, i: {"text": row["text"] + "!" * (i == 80)}, with_indices=True)
+    else:
+        other = splits.cast_column("label", ClassLabel(names=["hund", "katze"]))
+    first, second = (et.load_or_train(data, one, folder=tmp_path, **QUIETLY) for data in (splits, other))
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+    assert list(second.model.config.id2label.values()) == other["train"].features["label"].names
+    assert (changed == "text") == (not np.array_equal(predictions(first, splits), predictions(second, other)))
+
+
+def test_new_head_is_trained_once(splits, trained, profile, tmp_path, monkeypatch):
+    et.save_model(trained.model, trained.processing_class, tmp_path / "saved")
+    again = dataclasses.replace(profile, checkpoint=str(tmp_path / "saved"), epochs=1)
+    other = splits.cast_column("label", ClassLabel(names=["a", "b"]))
+    with pytest.raises(et.CheckpointError, match="cat, dog"):
+        et.load_or_train(other, again, folder=tmp_path, **QUIETLY)
+    first = et.load_or_train(other, again, folder=tmp_path, new_head=True, **QUIETLY)
+    forbid_training(monkeypatch)
+    second = et.load_or_train(other, again, folder=tmp_path, new_head=True, **QUIETLY)
+    np.testing.assert_array_equal(predictions(second, splits), predictions(first, splits))
+
+
+def fail_at(monkeypatch, step: int, error: BaseException) -> None:
+    """Let a training fail at its so many-eth step from now."""
+    train, steps = Trainer.training_step, []
+
+    def count(self, *given):
+        steps.append(1)
+        if len(steps) == step:
+            raise error
+        return train(self, *given)
+
+    monkeypatch.setattr(Trainer, "training_step", count)
+
+
+@pytest.fixture
+def interrupted(splits, profile, tmp_path) -> Path:
+    """Return the last checkpoint of a training that was interrupted in its second epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        fail_at(patch, 15, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    [checkpoint] = tmp_path.glob("fine-tuned-*.training/checkpoint-*")
+    return checkpoint
+
+
+SCRIPT = """
+import json, os, sys, time
+import datasets, numpy as np, transformers
+import emotion_tutorial as et
+
+folder, settings, options, last_step = sys.argv[1], *map(json.loads, sys.argv[2:])
+train, steps = transformers.Trainer.training_step, []
+
+def train_until_the_last(self, *given):
+    steps.append(1)
+    if len(steps) == last_step:
+        print("stalled", flush=True)
+        time.sleep(600)
+    return train(self, *given)
+
+transformers.Trainer.training_step = train_until_the_last
+splits, profile = datasets.load_from_disk(folder + "/data"), et.get_profile("quick", **settings)
+for _ in range(2):
+    trainer = et.load_or_train(splits, profile, folder=folder, **options)
+found = trainer.predict(et.tokenize(splits["test"], trainer.processing_class))
+np.save(f"{folder}/rank-{os.environ['RANK']}.npy", found.predictions)
+"""
+
+
+def script(splits, profile, folder: Path, last_step: int) -> list[str]:
+    """Write what trains in another process; return its arguments."""
+    splits.save_to_disk(folder / "data")
+    (folder / "script.py").write_text(SCRIPT)
+    settings = SETTINGS | {"checkpoint": profile.checkpoint}
+    return [str(folder / "script.py"), str(folder), *map(json.dumps, (settings, QUIETLY, last_step))]
+
+
+def test_killed_training_goes_on(trained, splits, profile, tmp_path):
+    command = [sys.executable, *script(splits, profile, tmp_path, 15)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert any(line.startswith("stalled") for line in process.stdout)
+    process.kill()
+    process.communicate()
+    [checkpoint] = tmp_path.glob("*.training/checkpoint-*")
+    checkpoint.with_name("checkpoint-20").mkdir()  # as if killed while saving
+    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+    assert not list(tmp_path.glob("*.training"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*launcher, *script(splits, profile, tmp_path, 0)], check=True, timeout=300)
+    forbid_training(monkeypatch)
+    trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
+    assert max(accuracies(trainer)) > 0.9
+    for rank in (0, 1):
+        np.testing.assert_allclose(np.load(tmp_path / f"rank-{rank}.npy"), predictions(trainer, splits), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_damaged_checkpoint_starts_the_training_anew(trained, splits, profile, tmp_path, interrupted, name):
+    data = (interrupted / name).read_bytes()
+    (interrupted / name).write_bytes(data[: len(data) // 2])
+    with pytest.warns(et.TrainingWarning, match=f"{re.escape(str(interrupted))} cannot be used.* from the beginning"):
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+def test_error_after_a_training_went_on_is_raised(splits, profile, tmp_path, interrupted, monkeypatch):
+    fail_at(monkeypatch, 3, RuntimeError("device-side assert"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert interrupted.is_dir()
