@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset
 from measure import alternate, load, longest_of_the_corpus, parse_arguments, report
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Pooling, Transformer
 
 from emotion_tutorial import extract_hidden_states, feature_matrix, load_encoder, load_tokenizer
 from emotion_tutorial.features import pool
@@ -44,8 +43,7 @@ def plain(options: argparse.Namespace) -> dict[str, Any]:
 
 def sentence_transformers(options: argparse.Namespace) -> dict[str, Any]:
     """Extract with `SentenceTransformer.encode`, in batches of 64."""
-    body = Transformer(str(locate_checkpoint(options.checkpoint)))
-    model = SentenceTransformer(modules=[body, Pooling(body.get_word_embedding_dimension(), "mean")])
+    model = SentenceTransformer(str(locate_checkpoint(options.checkpoint)))  # a plain checkpoint gets mean pooling
     model.to(getattr(torch, options.precision))
 
     def run(dataset: Dataset) -> np.ndarray:
