@@ -3,19 +3,14 @@
 import atexit
 import os
 import shutil
-import socket
 import tempfile
 
 # Before the libraries are imported, and inherited by the kernels that run the notebooks: caches
-# and artifacts go to a folder of this run, and the Hub is a port on which nothing listens. The port
-# stays taken, so that nobody else listens there; the fixture `hub` does, by SO_REUSEADDR.
+# and artifacts go to a folder of this run, and the Hub is at a port where connections are refused.
 _SCRATCH = tempfile.mkdtemp(prefix="emotion-tutorial-tests-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["HF_HOME"] = os.path.join(_SCRATCH, "hub")
-_HUB = socket.socket()
-_HUB.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-_HUB.bind(("127.0.0.1", 0))
-os.environ["HF_ENDPOINT"] = "http://{}:{}".format(*_HUB.getsockname())
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["KERAS_HOME"] = os.path.join(_SCRATCH, "keras")
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE"):

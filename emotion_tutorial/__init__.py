@@ -7,3 +7,4 @@ that `import emotion_tutorial` costs nothing.
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = "0.2.0"

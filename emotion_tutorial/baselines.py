@@ -58,12 +58,13 @@ def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = Fal
     """
     _require_classes(y)
     if not tune:
-        return _bag_of_words().fit(list(texts), y)
+        return bag_of_words().fit(list(texts), y)
     grid = {"features": [_words(), _words_and_letters()], "classifier__estimator__C": [1, 3, 10]}
-    return GridSearchCV(_bag_of_words(), grid, scoring="f1_macro", cv=3).fit(list(texts), y)
+    return GridSearchCV(bag_of_words(), grid, scoring="f1_macro", cv=3).fit(list(texts), y)
 
 
-def _bag_of_words() -> Pipeline:
+def bag_of_words() -> Pipeline:
+    """Return the classifier of `fit_bag_of_words`, not fitted yet."""
     # liblinear is the fastest solver for many sparse features, and knows two classes only: hence one against the rest.
     classifier = OneVsRestClassifier(LogisticRegression(C=10, solver="liblinear"))
     return Pipeline([("features", _words()), ("classifier", classifier)])

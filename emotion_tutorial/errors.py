@@ -1,14 +1,31 @@
-"""Where a classifier is wrong: the loss of each text, and the labels that it confuses."""
+"""Where a classifier is wrong, and where the labels may be: losses, confused pairs, label errors."""
 
+import tempfile
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
-from datasets import Dataset
+from cleanlab.rank import get_label_quality_scores
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.inference import predict_logits
-from emotion_tutorial.models import label_names_of
+from emotion_tutorial.baselines import bag_of_words
+from emotion_tutorial.caching import cached_array, digest
+from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.inference import predict_logits, predict_proba
+from emotion_tutorial.models import label_names_of, locate_checkpoint
+from emotion_tutorial.profiles import Profile, get_profile
+from emotion_tutorial.training import build_trainer
+
+Method = Literal["bag_of_words", "fine_tuned", "combined"]
+FOLDS = {"bag_of_words": 5, "fine_tuned": 2}
+"""Folds unless told otherwise: few for the method that takes minutes."""
 
 
 def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
@@ -17,7 +34,7 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
     Parameters
     ----------
     dataset
-        A split with `text` and `label`, as of `load_splits`, whose labels are the model's.
+        A split with `text` and `label`, as `load_splits` returns it, whose labels are the model's.
     model, tokenizer
         Of one fine-tuned checkpoint.
 
@@ -40,20 +57,17 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
             "Take the model that was trained on these labels, or load the data with its label_names=."
         )
     frame = dataset.select_columns(["text", "label"]).to_pandas()
-    if (unknown := ~frame["label"].between(0, len(names) - 1)).any():
-        row = int(unknown.idxmax())
-        raise DataError(f"Row {row} has the label id {frame['label'][row]}, known are 0 to {len(names) - 1}.")
+    labels = torch.tensor(frame["label"].tolist(), dtype=torch.long)
     logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
     # In double precision: in single, a loss under 1e-7 would be rounded to 0.
-    losses = cross_entropy(logits.double(), torch.tensor(frame["label"].tolist(), dtype=torch.long), reduction="none")
+    losses = cross_entropy(logits.double(), labels, reduction="none")
     return pd.DataFrame(
         {
             "text": frame["text"],
-            "label": [names[label] for label in frame["label"]],
-            "predicted_label": [names[label] for label in logits.argmax(dim=1).tolist()],
+            "label": [names[label] for label in labels],
+            "predicted_label": [names[label] for label in logits.argmax(dim=1)],
             "loss": losses.numpy(),
-        },
-        index=frame.index,
+        }
     )
 
 
@@ -63,28 +77,171 @@ def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     losses
-        As of `loss_frame`.
+        As `loss_frame` returns them.
 
     Returns
     -------
     DataFrame
         `label`, `predicted_label`, `texts` (how many), `share` (of all texts of the label) and
-        `example`; the commonest pair first. The index is the example's row in the split.
+        `example`; the most common pair first. The index is the example's row in the split.
 
     Raises
     ------
     DataError
-        If a column of `loss_frame` is missing.
+        If a column is missing.
     """
     columns = ["text", "label", "predicted_label", "loss"]
     if missing := [column for column in columns if column not in losses.columns]:
-        raise DataError(f"Missing column {', '.join(map(repr, missing))}; expected a frame of loss_frame.")
+        raise DataError(f"No column {', '.join(map(repr, missing))}; expected what loss_frame returns.")
     totals = losses["label"].value_counts().to_dict()
-    rows = []
     wrong = losses[losses["label"] != losses["predicted_label"]].sort_values("loss", kind="stable")
-    for pair in wrong[["label", "predicted_label"]].drop_duplicates().itertuples(index=False):
-        group = wrong[(wrong["label"] == pair[0]) & (wrong["predicted_label"] == pair[1])]
+    rows = []
+    for (label, predicted), group in wrong.groupby(["label", "predicted_label"], sort=False):
         middle = group.index[len(group) // 2]
-        rows.append((middle, *pair, len(group), len(group) / totals[pair[0]], group.loc[middle, "text"]))
+        rows.append((middle, label, predicted, len(group), len(group) / totals[label], group.loc[middle, "text"]))
     pairs = pd.DataFrame(rows, columns=["row", "label", "predicted_label", "texts", "share", "example"])
     return pairs.set_index("row").rename_axis(None).sort_values("texts", ascending=False, kind="stable")
+
+
+def find_label_errors(
+    texts: Sequence[str],
+    labels: Sequence[int] | Sequence[str],
+    label_names: Sequence[str] | None = None,
+    *,
+    method: Method = "bag_of_words",
+    folds: int | None = None,
+    profile: Profile | None = None,
+    seed: int = 0,
+    cache: bool = True,
+    **training_arguments: Any,
+) -> pd.DataFrame:
+    """Rank texts by how improbable their label is to a classifier that has not seen them.
+
+    The texts are dealt into folds, and each fold is judged by a classifier trained on the others: a
+    model that was trained on a wrong label may have memorized it, and then finds it probable.
+
+    Parameters
+    ----------
+    texts, labels
+        As many labels as texts; ids, or names.
+    label_names
+        In id order. None: the labels that occur, sorted.
+    method
+        `bag_of_words`: `fit_bag_of_words`, in seconds. `fine_tuned`: a fine-tuned encoder for each fold, which takes
+        as long as a training for each. `combined`: the mean of the two.
+    folds
+        None: 5 for `bag_of_words`, 2 for `fine_tuned`.
+    profile
+        Checkpoint and hyperparameters for `fine_tuned`. None: `get_profile()`.
+    seed
+        For the folds and the trainings.
+    cache
+        Keep the probabilities in the artifacts folder, under a name that covers everything that shapes them.
+    **training_arguments
+        For `build_trainer`.
+
+    Returns
+    -------
+    DataFrame
+        The most suspicious first: `row`, `text`, `label` (the given one), `suggested_label` (the most
+        probable one) and `score`, 1 minus cleanlab's label quality, in [0, 1].
+
+    Raises
+    ------
+    SettingsError
+        If there is no such method, or there are fewer than two folds.
+    DataError
+        If there is not one label for each text, one is unknown, all are the same, or one has fewer texts than folds.
+
+    Notes
+    -----
+    The score is the self-confidence of confident learning, reversed: Northcutt, Jiang and Chuang
+    2021, Confident Learning, arXiv:1911.00068.
+    """
+    if method not in get_args(Method):
+        raise SettingsError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
+    texts = list(texts)
+    ids, names = _label_ids(texts, list(labels), label_names)
+    profile = profile or get_profile()
+    settings = {**profile.hyperparameters, "seed": seed, **training_arguments}
+    found = []
+    for kind in FOLDS if method == "combined" else [method]:
+        parts = FOLDS[kind] if folds is None else folds
+        _require_texts(ids, names, parts)
+        judge = bag_of_words() if kind == "bag_of_words" else _FineTuned(profile.checkpoint, names, settings)
+
+        def compute(judge: Any = judge, parts: int = parts) -> npt.NDArray[np.floating]:
+            split = StratifiedKFold(parts, shuffle=True, random_state=seed)
+            return cross_val_predict(judge, np.array(texts, dtype=object), ids, cv=split, method="predict_proba")
+
+        shaped_by = [texts, ids, kind, parts, seed]
+        if kind == "fine_tuned":
+            shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
+        found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
+    probabilities = np.mean(found, axis=0)
+    present = np.unique(ids)  # the columns are the labels that occur
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(len(texts)),
+            "text": texts,
+            "label": [names[i] for i in ids],
+            "suggested_label": [names[present[i]] for i in probabilities.argmax(axis=1)],
+            "score": 1 - get_label_quality_scores(np.searchsorted(present, ids), probabilities),
+        }
+    )
+    return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+class _FineTuned(ClassifierMixin, BaseEstimator):
+    """Fine-tuning as a scikit-learn classifier of texts, for `cross_val_predict`."""
+
+    def __init__(self, checkpoint: str, names: list[str], settings: dict[str, Any]):
+        self.checkpoint, self.names, self.settings = checkpoint, names, settings
+
+    def fit(self, texts: npt.NDArray[np.object_], y: npt.NDArray[np.integer]) -> "_FineTuned":
+        """Train; nothing is evaluated or saved, since no epoch is chosen."""
+        features = Features({"text": Value("string"), "label": ClassLabel(names=self.names)})
+        train = Dataset.from_dict({"text": list(texts), "label": y}, features=features)
+        splits = DatasetDict(train=train, validation=train.select(range(1)))
+        nothing: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+        with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
+            self.trainer_ = build_trainer(splits, self.checkpoint, output_dir=folder, **(nothing | self.settings))
+            self.trainer_.train()
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.floating]:
+        """Return (texts, labels that occur)."""
+        model: Any = self.trainer_.model
+        tokenizer: Any = self.trainer_.processing_class
+        return predict_proba(list(texts), model, tokenizer).to_numpy()[:, self.classes_]
+
+
+def _label_ids(
+    texts: list[str], labels: list[Any], label_names: Sequence[str] | None
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return labels as ids, and the names of the ids."""
+    if len(texts) != len(labels) or not labels:
+        raise DataError(f"Expected a label for each text, got {len(texts)} texts and {len(labels)} labels.")
+    values = sorted(set(labels)) if label_names is None else list(label_names)
+    known = {value: i for i, value in enumerate(values)}
+    if label_names is not None:
+        known |= {i: i for i in range(len(values))}
+    ids = [known.get(label, -1) for label in labels]
+    if -1 in ids:
+        row = ids.index(-1)
+        raise DataError(
+            f"labels[{row}] is {labels[row]!r}; known are {', '.join(map(str, values[:20]))}, or their ids."
+        )
+    return np.array(ids), [str(value) for value in values]
+
+
+def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> None:
+    if folds < 2:
+        raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
+    present, counts = np.unique(ids, return_counts=True)
+    if len(present) < 2 or counts.min() < folds:
+        raise DataError(
+            f"Label {names[present[counts.argmin()]]!r} has {counts.min()} texts, of {len(present)} labels. {folds} "
+            "folds need two labels or more, with as many texts as folds each: take fewer folds, or leave it out."
+        )

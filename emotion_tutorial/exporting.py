@@ -1,26 +1,18 @@
 """Export a fine-tuned classifier to ONNX, smaller and faster, and check what was exported."""
 
-import hashlib
 import importlib.metadata
-import io
 import json
-import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 from torch.export import Dim
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
-from transformers.utils import logging as transformers_logging
 
 from emotion_tutorial.caching import replaced_whole
-from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError
+from emotion_tutorial.exceptions import CheckpointError, MissingExtraError
 from emotion_tutorial.inference import predict_logits
 from emotion_tutorial.models import label_names_of, load_classifier
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier
@@ -28,7 +20,7 @@ from emotion_tutorial.tokenization import context_size
 
 try:
     import onnx
-    import onnxscript  # noqa: F401  the exporter's
+    import onnxscript  # noqa: F401  the exporter needs it
     from onnxruntime.quantization import quantize_dynamic
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 except ImportError as error:
@@ -40,21 +32,21 @@ def export_onnx(
 ) -> Path:
     """Write a classifier as a folder that `OnnxClassifier` reads without torch, and check it against the model.
 
-    The folder holds `model.onnx`, `tokenizer.json`, and `export.json`: label names, digests, versions, and the
-    figures of the check. Files of these names are replaced when all of them are written and checked; nothing else in
-    the folder is touched. The model given is left as it is. It takes some ten seconds.
+    The folder holds `model.onnx`, `tokenizer.json`, and `export.json`: label names, versions, and what the check found.
+    Files of these names are replaced when all of them are written and checked; nothing else in the folder is
+    touched. It takes some ten seconds.
 
     Parameters
     ----------
     model, tokenizer
-        Of one fine-tuned checkpoint, with label names in its configuration.
+        Of one fine-tuned checkpoint, with label names in its configuration. The model is left as it is.
     folder
         Created if it is not there.
     quantize
         Whether weights become int8, a quarter of the size: embeddings and most matrix products with dynamic
         quantization, weights with a scale per output channel. The products that narrow, the second of each
-        feed-forward block, have inputs with rare large values, which a scale for the whole batch serves badly:
-        there each 128 values have their own scale. False: float32.
+        feed-forward block, have inputs with rare large values, which one scale for the whole batch serves badly:
+        there, each 128 values have their own scale. False: float32.
 
     Returns
     -------
@@ -63,68 +55,50 @@ def export_onnx(
 
     Raises
     ------
-    DataError
-        If the model's labels have no names.
     CheckpointError
-        If the tokenizer is not of the tokenizers library, or the export does not give the model's logits: to within
-        0.001, or of a quantized one to a cosine of 0.95.
-    OSError
-        If the system does not let us write there.
+        If the model's labels have no names, the tokenizer is not of the tokenizers library, or the export does not give
+        the model's logits: to within 0.001, or if quantized to a cosine of 0.95.
     MissingExtraError
         If onnx, onnxruntime or onnxscript is not installed.
     """
     folder = Path(folder)
     label_names = label_names_of(model.config)
     if all(re.fullmatch(r"LABEL_\d+", name) for name in label_names):
-        raise DataError(
+        raise CheckpointError(
             f"The model's labels have no names ({', '.join(label_names)}). Set model.config.id2label, as "
             "load_classifier(checkpoint, label_names) does."
         )
     if not tokenizer.is_fast:
         raise CheckpointError("The tokenizer is not of the tokenizers library: load it with load_tokenizer.")
-    with (
-        replaced_whole(folder) as made,
-        tempfile.TemporaryDirectory() as scratch,
-        tqdm(total=3, desc="export", unit="step") as progress,
-    ):
-        with _quietly():
-            # A copy, on the CPU and in float32, without what a Trainer wraps around its model.
-            model.save_pretrained(scratch)
-            copy = load_classifier(scratch, label_names, device="cpu").eval()
-            _trace(copy, tokenizer, made / MODEL)
-            progress.update()
-            if quantize:
-                _quantize(made / MODEL)
-        progress.update()
-        tokenizer.backend_tokenizer.save(str(made / TOKENIZER))
+    with replaced_whole(folder) as new, tempfile.TemporaryDirectory() as scratch:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        copy = load_classifier(scratch, device="cpu")  # in float32, without what a Trainer wraps around its model
+        _trace(copy, tokenizer, Path(scratch), new / MODEL)
+        if quantize:
+            _quantize(new / MODEL)
+        tokenizer.backend_tokenizer.save(str(new / TOKENIZER))
         about = {
             "label_names": label_names,
             "max_length": context_size(tokenizer),
             "pad_token_id": tokenizer.pad_token_id or 0,
             "quantized": quantize,
-            "sha256": {name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in (MODEL, TOKENIZER)},
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
         }
-        (made / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        about["check"] = _check(made, copy, tokenizer)
-        (made / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
-        progress.update()
+        (new / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        about["check"] = _check(new, copy, tokenizer, quantize)
+        (new / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return folder
 
 
-def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: Path, path: Path) -> None:
     """Write the model's graph, with weights, for any number of texts of any length."""
-    sample = tokenizer(
-        ["some words", "a few more words"], padding=True, return_tensors="pt", return_token_type_ids=False
-    )
+    sample = tokenizer.pad({"input_ids": [[1, 2, 3, 4], [1, 2, 3]]}, padding_side="right", return_tensors="pt")
     shapes = {name: {0: Dim.AUTO, 1: Dim.AUTO} for name in sample}
     exported = OnnxExporter().export(model, dict(sample), config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
-    exported.save_pretrained(path.parent / "exported")
-    graph = onnx.load(path.parent / "exported" / "model.onnx")
-    for file in (path.parent / "exported").iterdir():
-        file.unlink()
-    (path.parent / "exported").rmdir()
-    # The quantizer transposes weights and then trips over what the graph says of their shapes.
+    exported.save_pretrained(scratch / "exported")
+    graph = onnx.load(scratch / "exported" / "model.onnx")
+    # The quantizer transposes weights and then trips over what the graph says about their shapes.
     weights = {weight.name for weight in graph.graph.initializer}
     others = [info for info in graph.graph.value_info if info.name not in weights]
     del graph.graph.value_info[:]
@@ -151,40 +125,24 @@ def _quantize(path: Path) -> None:
         blockwise.model.save_model_to_file(str(path))
 
 
-def _check(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+def _check(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, quantized: bool
+) -> dict[str, float]:
     """Compare the logits of the export and of the model, on 64 texts of 3 to 60 random tokens."""
     random = np.random.default_rng(0)
     ids = np.setdiff1d(np.arange(tokenizer.vocab_size), tokenizer.all_special_ids)
     texts = [str(tokenizer.decode(random.choice(ids, size))) for size in random.integers(3, 61, size=64)]
-    exported = OnnxClassifier(folder)
-    expected, found = predict_logits(texts, model, tokenizer), exported.predict_logits(texts)
+    expected, found = predict_logits(texts, model, tokenizer), OnnxClassifier(folder).predict_logits(texts)
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    figures = {
+    check = {
         "texts": len(texts),
         "largest_difference": float(np.abs(expected - found).max()),
-        "mean_cosine": float((np.einsum("nl,nl->n", expected, found) / norms).mean()),
+        "mean_cosine": float(((expected * found).sum(axis=1) / norms).mean()),
         "same_label": float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
     }
-    quantized = exported.about["quantized"]
-    if not (figures["mean_cosine"] > 0.95 if quantized else figures["largest_difference"] < 1e-3):
+    if not (check["mean_cosine"] > 0.95 if quantized else check["largest_difference"] < 1e-3):
         raise CheckpointError(
-            f"The export gives other logits than the model: {figures}. "
+            f"The export gives other logits than the model: {check}. "
             + ("Export with quantize=False." if quantized else "The exporter does not support this architecture.")
         )
-    return figures
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporters' reports of their own progress, dozens of lines, from the screen; errors still show."""
-    disabled, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
-    logging.disable(logging.WARNING)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    return check

@@ -87,7 +87,7 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     checkpoint
         `embedded`; a folder; a Hub id, with an optional `@revision`.
     weights
-        Whether the weights are wanted, or only configuration and tokenizer.
+        Whether weights in safetensors are required.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
         repo_id, _, revision = str(checkpoint).partition("@")
         if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
-        folder = download_checkpoint(repo_id, revision or None, weights=weights)
+        folder = download_checkpoint(repo_id, revision or None)
     if weights and not any(folder.glob("*.safetensors")):
         raise CheckpointError(
             f"{checkpoint} has no weights in safetensors (model.safetensors). Other formats, such as "

@@ -1,4 +1,4 @@
-"""Every figure: frames and arrays in, matplotlib Axes or Figures out.
+"""Figures: frames and arrays in, matplotlib Axes or Figures out.
 
 Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 """
@@ -6,7 +6,7 @@ Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,19 +14,35 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.metrics import confusion_matrix
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from emotion_tutorial.exceptions import DataError
 
+FOR, AGAINST = "#0072B2", "#D55E00"
+"""Blue and orange of Okabe and Ito 2008, as in the style file."""
+FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic"),
+    *("Noto Sans Devanagari", "Kohinoor Devanagari", "Nirmala UI", "Noto Sans Thai", "Noto Emoji", "Segoe UI Emoji"),
+)
+"""Fonts of Linux, macOS and Windows with letters that matplotlib's own font lacks."""
+
+
+def use_style() -> None:
+    """Give matplotlib this tutorial's look for the session, and fonts for other scripts if there are any."""
+    plt.style.use(str(files("emotion_tutorial") / "emotion_tutorial.mplstyle"))
+    plt.rcParams["font.family"] = ["sans-serif", *(name for name in FONTS if name in set(get_font_names()))]
+
 
 def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many texts each label has, the commonest on top, with its share.
+    """Draw how many texts each label has, the most common on top, with its share.
 
     Parameters
     ----------
     frame
-        With a column `label_name`, as of `to_frame`.
+        With a column `label_name`, as `to_frame` returns it.
     """
     _require_columns(frame, "label_name")
     counts = frame["label_name"].value_counts(ascending=True)
@@ -40,69 +56,80 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     return ax
 
 
-def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a box plot of words per text for each label, outliers left out.
+def plot_text_lengths(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None = None) -> Axes:
+    """Draw a box plot of words per text for each label, in the order of `plot_class_distribution`.
 
-    Box: the middle half of the texts; line: the median; whiskers: the last text within 1.5 box
-    lengths.
+    Box: the middle half of the texts; line: the median; whiskers: the last text within 1.5 box lengths; dots: the texts
+    beyond.
 
     Parameters
     ----------
     frame
         With columns `text` and `label_name`.
+    limit
+        Words that the model reads at most; drawn as a line.
     """
     _require_columns(frame, "text", "label_name")
     lengths = frame["text"].map(lambda text: len(text.split()))
-    groups = {str(name): group for name, group in lengths.groupby(frame["label_name"], sort=False)}
-    names = sorted(groups, key=lambda name: groups[name].median())
+    names = frame["label_name"].value_counts(ascending=True).index
     ax = _axes(ax, height=1.2 + 0.45 * len(names))
     ax.boxplot(
-        [groups[name] for name in names],
+        [lengths[frame["label_name"] == name] for name in names],
         orientation="horizontal",
         positions=range(len(names)),
-        showfliers=False,
         patch_artist=True,
         boxprops={"facecolor": "#9ecae1"},
         medianprops={"color": "black", "linewidth": 2},
+        flierprops={"marker": ".", "markersize": 4, "markerfacecolor": "0.5", "markeredgecolor": "none"},
         widths=0.6,
     )
     _name_rows(ax, names)
+    if limit is not None:
+        ax.axvline(limit, color=AGAINST, linestyle="--", label=f"the model reads about {limit} words")
+        ax.legend(loc="lower right")
     ax.set(title="Words per text", xlabel="number of words", xlim=(0, None))
     ax.grid(axis="x")
     return ax
 
 
 def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: Sequence[str]) -> Figure:
-    """Draw one panel per label: where in the plane its texts lie, over all texts in grey.
+    """Draw one panel per label: where in the plane its texts lie, over all texts in gray, all on one scale.
 
     Parameters
     ----------
     projection
-        Columns `X` and `Y`, as of `project_2d`.
+        Columns `X` and `Y`, as `project_2d` returns them.
     labels : (texts,) int
         Ids into `label_names`.
     """
     _require_columns(projection, "X", "Y")
-    labels = np.asarray(labels)
+    x, y, labels = projection["X"].to_numpy(), projection["Y"].to_numpy(), np.asarray(labels)
     columns = min(3, len(label_names))
     rows = math.ceil(len(label_names) / columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(2.8 * columns, 2.6 * rows + 0.6), sharex=True, sharey=True, squeeze=False
-    )
-    x, y = projection["X"].to_numpy(), projection["Y"].to_numpy()
+    size = (2.6 * columns + 0.8, 2.5 * rows + 0.6)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     extent = (x.min(), x.max(), y.min(), y.max())
-    for panel, ax in enumerate(axes.flat):
-        if panel >= len(label_names):
+    panels = []
+    for label, ax in enumerate(axes.flat):
+        if label >= len(label_names):
             ax.set_axis_off()
             continue
-        chosen = labels == panel
-        ax.scatter(x, y, s=1, color="0.88", linewidths=0, rasterized=True)
+        chosen = labels == label
+        ax.scatter(x, y, s=2, color="0.8", linewidths=0, rasterized=True)
         if chosen.any():
-            ax.hexbin(x[chosen], y[chosen], gridsize=20, extent=extent, mincnt=1, cmap="Blues", linewidths=0)
-        ax.set_title(f"{_wrap(label_names[panel], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
+            share = np.full(chosen.sum(), 100 / chosen.sum())
+            panels.append(
+                ax.hexbin(x[chosen], y[chosen], share, gridsize=18, extent=extent, mincnt=1, reduce_C_function=np.sum)
+            )
+        ax.set_title(f"{_wrap(label_names[label], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
-    figure.suptitle("Texts per label on the map of all texts (dark: many)", x=0.01, ha="left", weight="bold")
+    largest = max((panel.get_array().max() for panel in panels), default=1)
+    for panel in panels:
+        panel.set(clim=(0, largest), cmap="viridis_r", linewidth=0)
+    if panels:
+        figure.colorbar(panels[0], ax=axes, label="share of the label's texts (%)", shrink=0.8)
+    figure.suptitle("Where each label's texts lie among all texts (gray)", x=0.01, ha="left", weight="bold")
     figure.supxlabel("first map axis (no unit)", fontsize=9)
     figure.supylabel("second map axis (no unit)", fontsize=9)
     return figure
@@ -130,29 +157,16 @@ def plot_confusion_matrix(
     DataError
         If an id has no name.
     """
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     classes = len(label_names)
-    for ids in (y_true, y_pred):
-        if unknown := sorted({int(i) for i in ids if not 0 <= i < classes}):
-            raise DataError(f"Found the ids {unknown}, but label_names has the ids 0 to {classes - 1}.")
-    counts = confusion_matrix(y_true, y_pred, labels=range(classes))
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    if unknown := sorted({*np.asarray(y_true).tolist(), *np.asarray(y_pred).tolist()} - set(range(classes))):
+        raise DataError(f"Found the ids {unknown}, but label_names has the ids 0 to {classes - 1}.")
     ax = _axes(ax, width=1.8 + 0.75 * classes, height=1.4 + 0.6 * classes)
-    ax.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
-        ax.text(
-            column,
-            row,
-            f"{share:.2f}" if totals[row, 0] else "",
-            ha="center",
-            va="center",
-            color="white" if share > 0.55 else "black",
-            fontsize=9 if classes <= 12 else 6,
-        )
+    shares = confusion_matrix(y_true, y_pred, labels=range(classes), normalize="true")
+    size = {"fontsize": 9 if classes <= 12 else 6}
+    ConfusionMatrixDisplay(shares).plot(ax=ax, cmap="Blues", values_format=".2f", colorbar=False, text_kw=size)
     names = [_wrap(name, 14, lines=2) for name in label_names]
-    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes > 4 else {}
-    ax.set_xticks(range(classes), names, parse_math=False, **turned)
+    rotation, side = (45, "right") if classes > 4 else (0, "center")
+    ax.set_xticks(range(classes), names, parse_math=False, rotation=rotation, ha=side, rotation_mode="anchor")
     ax.set_yticks(range(classes), names, parse_math=False)
     ax.set(title=title, xlabel="predicted label", ylabel="true label")
     ax.spines[:].set_visible(False)
@@ -171,21 +185,19 @@ def plot_class_probabilities(
     title
         The text that was classified; it is wrapped.
     sort
-        The most probable first; False keeps the order given. A bar always has its own label.
+        The most probable on top; False keeps the order given. A bar always has its own label.
     """
-    scores = pd.Series(probabilities, dtype=float)
+    scores = pd.Series(probabilities, dtype=float)[::-1]
     if sort:
-        scores = scores.sort_values(ascending=False, kind="stable")
-    ax = _axes(ax, width=max(7, 0.8 * len(scores)), height=3.6)
-    bars = ax.bar(range(len(scores)), scores * 100)
-    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(scores) > 8 else {}
-    names = [_wrap(name, 14) for name in scores.index]
-    ax.set_xticks(range(len(scores)), names, parse_math=False, **turned)
-    ax.bar_label(bars, [f"{score:.1%}" for score in scores], padding=2)
+        scores = scores.sort_values(kind="stable")
+    ax = _axes(ax, height=1.2 + 0.4 * len(scores))
+    bars = ax.barh(range(len(scores)), scores)
+    ax.bar_label(bars, [f"{score:.1%}" for score in scores], padding=4)
+    _name_rows(ax, scores.index)
     ax.set_title(_wrap(title, 60), parse_math=False)
-    ax.set(ylabel="probability (%)", xlabel="label", ylim=(0, 112))
-    ax.set_yticks(range(0, 101, 20))
-    ax.grid(axis="y")
+    ax.set(xlabel="probability", xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    ax.grid(axis="x")
     return ax
 
 
@@ -195,7 +207,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
     Parameters
     ----------
     log_history
-        `trainer.state.log_history` of a training that was evaluated after each epoch.
+        `trainer.state.log_history` of a training that was evaluated.
 
     Raises
     ------
@@ -204,36 +216,30 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
     """
     logs = pd.DataFrame(list(log_history))
     _require_columns(logs, "epoch", "loss", "eval_loss", "eval_accuracy")
-    training = logs.dropna(subset="loss")
-    validation = logs.dropna(subset="eval_loss")
+    training, validation = logs.dropna(subset="loss"), logs.dropna(subset="eval_loss")
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4))
-    left.plot(training["epoch"], training["loss"], "o-", label="training (mean over the epoch)")
-    left.plot(validation["epoch"], validation["eval_loss"], "s--", label="validation (at its end)")
-    left.set(title="Loss", xlabel="epoch", ylabel="cross-entropy (nats)", ylim=(0, None))
-    left.legend()
-    accuracy = validation["eval_accuracy"] * 100
-    right.plot(validation["epoch"], accuracy, "s--", color="C1")
-    best = accuracy.argmax()
-    right.plot(
-        validation["epoch"].iloc[best], accuracy.iloc[best], "*", color="C3", markersize=16, label="best epoch, kept"
-    )
-    right.set(title="Validation accuracy", xlabel="epoch", ylabel="accuracy (%)")
-    right.margins(x=0.1, y=0.2)
-    right.legend(loc="lower right")
+    left.plot(training["epoch"], training["loss"], "o-", label="training (mean since the last point)")
+    left.plot(validation["epoch"], validation["eval_loss"], "s--", label="validation")
+    left.set(title="Loss", ylabel="cross-entropy (nats)", ylim=(0, None))
+    right.plot(validation["epoch"], validation["eval_accuracy"], "s--", color="C1", label="validation")
+    best = validation.sort_values("eval_accuracy").iloc[-1]
+    right.plot(best["epoch"], best["eval_accuracy"], "*", color="C3", markersize=14, label="best")
+    right.set(title="Accuracy", ylabel="share of texts predicted right", ylim=(0, 1))
+    right.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        ax.set_xlim(0.8, max(logs["epoch"]) + 0.2)
+        ax.set(xlabel="epoch", xlim=(0, logs["epoch"].max() * 1.05))
+        ax.legend(loc="lower left" if ax is left else "lower right")
         ax.grid(axis="y")
     return figure
 
 
 def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | None = None) -> Axes:
-    """Draw scores with their intervals, one model a line, the best on top.
+    """Draw scores with their intervals, one model a row, the best on top.
 
     Parameters
     ----------
     scores
-        Indexed by model name, columns `value`, `low`, `high` in [0, 1], as of `evaluate`.
+        Indexed by model name, columns `value`, `low`, `high` in [0, 1], as `evaluate` returns them.
     """
     _require_columns(scores, "value", "low", "high")
     scores = scores.sort_values("value")
@@ -250,61 +256,10 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     return ax
 
 
-def plot_cost(scores: pd.DataFrame, *, title: str, ylabel: str, ax: Axes | None = None) -> Axes:
-    """Draw scores with their intervals against the seconds that they took, on a logarithmic axis.
-
-    Parameters
-    ----------
-    scores
-        Indexed by model name, columns `value`, `low`, `high` in [0, 1], as of `evaluate`, and `seconds`,
-        above 0.
-    """
-    _require_columns(scores, "value", "low", "high", "seconds")
-    if not (scores["seconds"] > 0).all():
-        raise ValueError(f"Seconds must be above 0 on a logarithmic axis, found {scores['seconds'].min()}.")
-    ax = _axes(ax, width=8)
-    for name, row in scores.sort_values("seconds")[["seconds", "value", "low", "high"]].iterrows():
-        x, y, low, high = row.astype(float)
-        ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", capsize=4, markersize=7)
-        label = f"{_wrap(name)}\n{y:.1%}"
-        ax.annotate(label, (x, y), xytext=(8, 0), textcoords="offset points", va="center", parse_math=False)
-    ax.set(title=title, xlabel="training time (seconds, logarithmic)", ylabel=ylabel, xscale="log")
-    seconds = scores["seconds"]
-    ax.set(xlim=(seconds.min() / 2, seconds.max() * 12))
-    ax.margins(y=0.1)
-    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.grid()
-    return ax
-
-
-def plot_losses(losses: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many texts have which loss, by whether the prediction agrees with the label.
-
-    Parameters
-    ----------
-    losses
-        As of `loss_frame`. The axis of the losses is logarithmic.
-    """
-    _require_columns(losses, "label", "predicted_label", "loss")
-    values = losses["loss"].clip(lower=1e-6)
-    edges = np.geomspace(values.min(), max(values.max(), values.min() * 10), 41)
-    right = losses["label"] == losses["predicted_label"]
-    ax = _axes(ax, height=3.4)
-    ax.hist(
-        [values[right], values[~right]],
-        bins=list(edges),
-        stacked=True,
-        label=[f"predicted as labelled ({right.sum():,})", f"predicted otherwise ({(~right).sum():,})"],
-    )
-    ax.set_xscale("log")
-    ax.set(title="Loss per text", xlabel="loss (nats, logarithmic)", ylabel="number of texts")
-    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.legend()
-    return ax
-
-
 def plot_gains(hits: npt.ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw how many of the things searched for are found, against texts read (a cumulative gains curve).
+
+    The curve is drawn up to five times as many texts as there are things to find.
 
     Parameters
     ----------
@@ -315,20 +270,22 @@ def plot_gains(hits: npt.ArrayLike, *, title: str = "", ax: Axes | None = None) 
 
     Raises
     ------
-    ValueError
+    DataError
         If there is nothing to be found.
     """
     hits = np.asarray(hits, dtype=bool)
     total = int(hits.sum())
     if total == 0:
-        raise ValueError(f"None of the {hits.size} texts is one of those searched for: there is no curve to draw.")
-    read = np.arange(hits.size + 1)
+        raise DataError(f"None of the {hits.size} texts is one of those searched for: there is no curve to draw.")
+    read = np.arange(min(hits.size, 5 * total) + 1)
     ax = _axes(ax, height=3.6)
-    ax.plot(read, np.concatenate([[0], hits.cumsum()]) / total * 100, label="in this order")
-    ax.plot(read, np.minimum(read / total, 1) * 100, ":", color="0.3", label="best possible")
-    ax.plot([0, hits.size], [0, 100], "--", color="0.5", label="in random order")
-    ax.set(title=title, xlabel="texts read", ylabel=f"found (% of {total})", xlim=(0, hits.size), ylim=(0, 102))
-    ax.legend(loc="lower right")
+    ax.plot(read, np.concatenate([[0], hits.cumsum()])[read] / total, label="in this order")
+    ax.plot(read, np.minimum(read / total, 1), ":", color="0.3", label="best possible")
+    ax.plot(read, read / hits.size, "--", color="0.5", label="in random order")
+    ax.set(title=title, xlabel=f"texts read (of {hits.size:,})", ylabel=f"found (of {total})", ylim=(0, 1.02))
+    ax.set_xlim(0, read[-1])
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    ax.legend(loc="best")
     ax.grid()
     return ax
 
@@ -343,6 +300,8 @@ def plot_calibration(
 ) -> Axes:
     """Draw how often predictions were right, by how sure the model was (a reliability diagram).
 
+    Each point stands for as many texts as every other.
+
     Parameters
     ----------
     correct : (texts,) bool
@@ -350,31 +309,61 @@ def plot_calibration(
     confidence : (texts,) float in [0, 1]
         The predicted label's probability.
     bins
-        Equal intervals of confidence; empty ones are not drawn.
+        How many points.
     label
         Of this curve in the legend. Called again with the same `ax`, it adds another curve.
+
+    Raises
+    ------
+    DataError
+        If there is not one confidence between 0 and 1 for each prediction.
 
     Notes
     -----
     Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks, section 2.
     """
-    correct, confidence = np.asarray(correct, dtype=float), np.asarray(confidence, dtype=float)
-    if correct.shape != confidence.shape or correct.size == 0:
-        raise ValueError(f"Expected two equally long lists, got shapes {correct.shape} and {confidence.shape}.")
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError(f"Confidence must be in [0, 1], found {confidence.min():.3g} to {confidence.max():.3g}.")
-    members = np.minimum((confidence * bins).astype(int), bins - 1)
-    filled = [b for b in range(bins) if (members == b).any()]
+    correct, confidence = np.asarray(correct, dtype=int), np.asarray(confidence, dtype=float)
+    if correct.shape != confidence.shape or not correct.size or confidence.min() < 0 or confidence.max() > 1:
+        raise DataError(
+            f"Expected a confidence in [0, 1] for each prediction, got {confidence.size} for {correct.size}."
+        )
     ax = _axes(ax, width=4.8, height=4.4)
-    if not ax.lines:
-        ax.plot([0, 100], [0, 100], color="0.5", linestyle="--", label="perfectly calibrated")
-    x = [confidence[members == b].mean() * 100 for b in filled]
-    y = [correct[members == b].mean() * 100 for b in filled]
-    ax.plot(x, y, "o-", label=label)
-    ax.set(title="How often it is right when it is so sure", xlim=(0, 102), ylim=(0, 102))
-    ax.set(xlabel="confidence (%)", ylabel="accuracy (%)")
-    ax.legend(loc="best")
+    again = bool(ax.lines)
+    CalibrationDisplay.from_predictions(
+        correct, confidence, n_bins=bins, strategy="quantile", name=label, ax=ax, ref_line=not again
+    )
+    ax.set(title="How often is it right when it is this sure?", xlim=(0, 1.02), ylim=(0, 1.02))
+    ax.set(
+        xlabel=f"confidence (each point: {correct.size // bins} texts)", ylabel="share of predictions that are right"
+    )
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(xmax=1))
     ax.grid()
+    return ax
+
+
+def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | None = None) -> Axes:
+    """Draw what each word adds to the label's probability as a bar, in the order of the text from the top.
+
+    Parameters
+    ----------
+    explanation
+        As `explain` returns it.
+    bars
+        If there are more words, only the longest bars are drawn, and the title says so.
+    """
+    _require_columns(explanation, "word", "attribution", "label")
+    shown = explanation.loc[explanation["attribution"].abs().nlargest(bars).index.sort_values()]
+    ax = _axes(ax, height=1.3 + 0.25 * max(len(shown), 3))
+    ax.barh(range(len(shown)), shown["attribution"], color=[FOR if v > 0 else AGAINST for v in shown["attribution"]])
+    ax.axvline(0, color="0.3", linewidth=0.8)
+    ax.invert_yaxis()
+    _name_rows(ax, shown["word"])
+    label = repr(explanation["label"].iloc[0]) if len(explanation) else "a label"
+    some = f": the {bars} strongest of {len(explanation)}" if len(shown) < len(explanation) else ""
+    ax.set_title(_wrap(f"Words for (blue) and against (orange) {label}{some}", 52), parse_math=False)
+    ax.set_xlabel(_wrap(f"part of the probability of {label}", 60), parse_math=False)
+    ax.grid(axis="x")
     return ax
 
 
@@ -387,7 +376,7 @@ def _wrap(text: object, width: int = 24, lines: int = 3) -> str:
 
 
 def _name_rows(ax: Axes, names: Iterable[object]) -> None:
-    """Name the rows 0, 1, ...: by position, since two names may be cut to the same."""
+    """Name the rows 0, 1, ...: by position, since two names may be cut to the same; a $ in a name is no formula."""
     wrapped = [_wrap(name, 28, lines=2) for name in names]
     ax.set_yticks(range(len(wrapped)), wrapped, parse_math=False)
 

@@ -1,6 +1,6 @@
 """Fixtures; where the tests write and what they reach is set in the conftest.py above."""
 
-import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from datasets import DatasetDict
-from loopback_hub import LoopbackHub, take_address
+from huggingface_hub import constants, hf_api
+from loopback_hub import LoopbackHub
 from transformers import (
     BertConfig,
     BertModel,
@@ -72,18 +73,20 @@ def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrai
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    """Start an empty Hub where the clients look for it, with caches of this test alone.
+    """Start an empty Hub and point the clients to it, those in new processes too, with caches of this test alone.
 
-    Without this fixture connections there are refused.
+    Without this fixture connections to the Hub are refused. With it, what fails is tried again at once.
     """
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    running = LoopbackHub()
+    monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+    url = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, running.endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
+    monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(hf_api.api, "endpoint", running.endpoint)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", running.endpoint)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
-    _forget_connections()
-    with LoopbackHub(take_address(os.environ["HF_ENDPOINT"])) as running:
-        yield running
-    _forget_connections()
-
-
-def _forget_connections() -> None:
-    huggingface_hub.close_session()
-    huggingface_hub.HfFileSystem.clear_instance_cache()  # it keeps what it once listed
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # else the clients try for half a minute
+    yield running
+    running.close()
+    huggingface_hub.HfFileSystem.clear_instance_cache()  # a later Hub may have the same port

@@ -1,293 +1,250 @@
-"""A small Hugging Face Hub on loopback: the real clients, unpatched, and no network.
+"""A small Hugging Face Hub on 127.0.0.1, so that the real clients can be tested without a network.
 
-`LoopbackHub` keeps models and datasets in memory, with their history, and answers what the clients ask when they list,
-load and push. `LoopbackHub.fail` makes it fail as the real one may. The two functions at the end fill it with what the
-tutorial downloads.
+It keeps repositories in memory and serves them at a free port; `LoopbackHub.fail` makes it fail as the real one may.
 """
 
 import io
+import json
+import math
 import re
-import socket
-import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from base64 import b64decode
 from dataclasses import dataclass, field
+from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from datasets import ClassLabel, Dataset, DatasetDict
-from loopback_answers import Answer, Answers, Blob, Commit, Repo, RepoType, Token, as_json, is_large
-from pyarrow import parquet
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
-
-@dataclass(frozen=True)
-class Fault:
-    """What to do instead of answering well; made by the functions below."""
-
-    kind: Literal["status", "cut", "garble", "drop", "lose", "hang"]
-    code: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0
+LARGE = (".parquet", ".safetensors")  # are uploaded by another way (LFS), whatever their size
 
 
-def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
+def status(code: int) -> int:
     """Answer with this status and do nothing."""
-    return Fault("status", code=code, headers=headers or {})
+    return code
 
 
-def cut() -> Fault:
+def cut() -> str:
     """Announce the whole body, send half of it and close the connection."""
-    return Fault("cut")
+    return "cut"
 
 
-def garble() -> Fault:
-    """Send other bytes, as many as the right ones."""
-    return Fault("garble")
-
-
-def drop() -> Fault:
-    """Do nothing and close the connection."""
-    return Fault("drop")
-
-
-def lose() -> Fault:
-    """Do what is asked, then close the connection without answering."""
-    return Fault("lose")
-
-
-def hang(seconds: float) -> Fault:
-    """Wait, then answer as usual, if the client is still there."""
-    return Fault("hang", seconds=seconds)
-
-
-def take_address(endpoint: str) -> socket.socket:
-    """Bind to an endpoint's port, also while a socket that does not listen holds it (both with SO_REUSEADDR)."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", urlsplit(endpoint).port))
-    return sock
+@dataclass
+class Repo:
+    private: bool
+    gated: bool
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # by hash, oldest first: files by path
 
 
 class LoopbackHub:
-    """Serve repositories on 127.0.0.1, in threads, until the end of a `with` block.
+    def __init__(self):
+        self.repos: dict[tuple[str, str], Repo] = {}
+        self.tokens: dict[str, tuple[str, bool]] = {}
+        self.uploads: dict[str, bytes] = {}  # large files by their SHA-256, which a commit then names
+        self.requests: list[tuple[str, str]] = []  # method and address of all requests
+        self.faults: list[list[Any]] = []
+        self.lock = threading.Lock()
+        self.server = _Server(("127.0.0.1", 0), _Handler)
+        self.server.hub = self
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
-    Parameters
-    ----------
-    sock
-        An address to serve at, bound and not listening. None: a free port. Closed at the end.
-    """
+    def close(self) -> None:  # from now on, connections are refused
+        self.server.shutdown()
+        self.server.server_close()
 
-    def __init__(self, sock: socket.socket | None = None):
-        if sock is None:
-            sock = socket.socket()
-            sock.bind(("127.0.0.1", 0))
-        self.endpoint = "http://{}:{}".format(*sock.getsockname())
-        self.requests: list[tuple[str, str]] = []
-        """Method and address (as sent, with the query) of all requests, in order."""
-        self.ranges: list[str] = []
-        """The parts of files that were asked for, such as `bytes=1024-`."""
-        self.stopping = threading.Event()
-        self._answers = Answers(self.endpoint)
-        self._faults: list[tuple[re.Pattern[str], Fault, list[int] | None]] = []
-        self._lock = threading.Lock()
-        self._server = _Server(self, sock)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+    def add_repo(self, repo_id: str, files: Any, *, repo_type="model", private=False, gated=False) -> str:
+        """Store files by their path, or a folder's, as a repository or as its next commit; return the commit's hash.
 
-    def __enter__(self) -> "LoopbackHub":
-        self._server.server_activate()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def add_repo(
-        self,
-        repo_id: str,
-        files: Mapping[str, bytes] | Path,
-        *,
-        repo_type: RepoType = "model",
-        private: bool = False,
-        gated: bool = False,
-        owner: str | None = None,
-        downloads: int = 0,
-        tags: Sequence[str] = (),
-    ) -> str:
-        """Store a repository, or a further commit of it with these files only, and return the commit's hash.
-
-        Parameters
-        ----------
-        files
-            By path in the repository, or a folder.
-        private, gated
-            Only the owner sees it; everyone sees it, but only the owner may load its files.
-        owner
-            None: the part of `repo_id` before the slash, if there is one.
+        Only the owner, with whose name `repo_id` begins, sees a private one or loads the files of a gated one.
         """
         if isinstance(files, Path):
-            paths = [path for path in files.rglob("*") if path.is_file()]
-            files = {path.relative_to(files).as_posix(): path.read_bytes() for path in paths}
-        blobs = {path: Blob(data, is_large(path, len(data))) for path, data in files.items()}
-        owner = owner or (repo_id.split("/")[0] if "/" in repo_id else None)
-        repo = Repo(repo_id, repo_type, owner, private, gated, downloads, tags)
-        with self._lock:
-            if present := self._answers.repos.get((repo_type, repo_id)):
-                repo.commits, repo.objects = present.commits, present.objects
-            self._answers.repos[repo_type, repo_id] = repo
-            return repo.commit("files", blobs).sha
+            files = {path.name: path.read_bytes() for path in files.iterdir()}
+        repo = self.repos.setdefault((f"{repo_type}s", repo_id), Repo(private, gated))
+        sha = sha1(f"{repo_id} {len(repo.commits)}".encode()).hexdigest()
+        repo.commits[sha] = dict(files)
+        return sha
 
-    def add_token(self, token: str, user: str, *, scope: Literal["read", "write"] = "write", expired: bool = False):
-        """Let a user in with this token; add it again to let it expire."""
-        self._answers.tokens[token] = Token(user, scope, expired)
+    def add_token(self, token: str, user: str, *, may_write: bool = True) -> None:
+        self.tokens[token] = user, may_write
 
-    def files(self, repo_id: str, repo_type: RepoType = "model") -> dict[str, bytes]:
-        """Return the files of the newest commit."""
-        return {path: blob.data for path, blob in self.commits(repo_id, repo_type)[-1].files.items()}
+    def files(self, repo_id: str, repo_type: str = "model") -> dict[str, bytes]:
+        return list(self.repos[f"{repo_type}s", repo_id].commits.values())[-1]
 
-    def commits(self, repo_id: str, repo_type: RepoType = "model") -> list[Commit]:
-        """Return the history, newest last."""
-        with self._lock:
-            return list(self._answers.repos[repo_type, repo_id].commits)
-
-    def fail(self, request: str, fault: Fault, times: int | None = 1) -> None:
-        """Let the next requests that match go wrong.
-
-        Parameters
-        ----------
-        request
-            Regular expression, searched for in "GET /address?query". Of several that match, the first
-            that was added and is not used up counts.
-        times
-            How many requests. None: all.
-        """
-        with self._lock:
-            self._faults.append((re.compile(request), fault, None if times is None else [times]))
-
-    def take_fault(self, method: str, address: str) -> Fault | None:
-        """Record a request, and return what is to go wrong with it."""
-        with self._lock:
-            self.requests.append((method, address))
-            for pattern, fault, left in self._faults:
-                if left != [0] and pattern.search(f"{method} {address}"):
-                    if left:
-                        left[0] -= 1
-                    return fault
-        return None
-
-    def answer(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Do what a request asks; one at a time, so that each sees what the ones before it left."""
-        with self._lock:
-            return self._answers.answer(method, address, headers, body)
+    def fail(self, request: str, fault: int | str, times: float = math.inf) -> None:
+        """Let requests go wrong in which this regular expression is found, as "GET /address?query"."""
+        self.faults.append([re.compile(request), fault, times])
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # closing waits for them
+    allow_reuse_address = allow_reuse_port = False
     request_queue_size = 128
 
-    def __init__(self, hub: LoopbackHub, sock: socket.socket):
-        super().__init__(sock.getsockname(), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket, self.hub = sock, hub
-        self.open_connections: set[socket.socket] = set()
 
-    def process_request(self, request, client_address):
-        self.open_connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request):
-        self.open_connections.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self):
-        for connection in list(self.open_connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        super().server_close()
-
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exception(), OSError):  # a client that went away is no news
-            super().handle_error(request, client_address)
+class RefusedError(Exception):
+    """The status, the message, and the code by which the clients know what is missing."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
+class _Handler(BaseHTTPRequestHandler):  # speaks HTTP/1.0: no connection outlives its answer
     def do_GET(self) -> None:
-        hub, size = self.server.hub, int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(size)
-        fault = hub.take_fault(self.command, self.path)
-        hub.ranges += self.headers.get_all("Range", [])
-        kind = fault.kind if fault else None
-        if kind == "drop" or len(body) < size or hub.stopping.wait(fault.seconds if fault else 0):
-            self.hang_up()
-            return
-        if kind == "status":
-            answer = as_json({"error": f"status {fault.code}"}, fault.headers, fault.code)
-        else:
-            answer = hub.answer(self.command, self.path, self.headers, body)
-        if kind == "lose":
-            self.hang_up()
-        else:
-            self.send(answer, kind)
+        self.hub = self.server.hub
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request, fault = f"{self.command} {self.path}", None
+        with self.hub.lock:
+            self.hub.requests.append((self.command, self.path))
+            if planned := next((plan for plan in self.hub.faults if plan[0].search(request) and plan[2] > 0), None):
+                planned[2] -= 1
+                fault = planned[1]
+            code, headers, body = (fault, {}, b"") if isinstance(fault, int) else self.answer()
+        self.send_response(code)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
     do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
+    log_message = lambda *args: None  # noqa: E731
 
-    def send(self, answer: Answer, kind: str | None) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        body = b"" if self.command == "HEAD" else answer.body
-        if kind == "garble":
-            body = body.translate(bytes(range(255, -1, -1)))
-        self.wfile.write(body[: len(body) // 2] if kind == "cut" else body)
-        if kind == "cut":
-            self.hang_up()
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.user, self.may_write = self.hub.tokens.get(token, ("", False))
+        try:
+            if token and not self.user:
+                raise RefusedError(401, "Invalid credentials in Authorization header")
+            for methods, pattern, respond in ROUTES:
+                found = re.fullmatch(pattern, unquote(urlsplit(self.path).path))
+                if self.command in methods.split() and found:
+                    content = respond(self, **{name: value for name, value in found.groupdict().items() if value})
+                    return content if isinstance(content, tuple) else (200, {}, json.dumps(content).encode())
+            raise RefusedError(404, f"The loopback Hub does not know {self.command} {self.path}")
+        except RefusedError as refused:
+            code, message, *reason = refused.args
+            return code, {"X-Error-Message": message, "X-Error-Code": "".join(reason)}, message.encode()
 
-    def hang_up(self) -> None:
-        self.close_connection = True
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+    def require_writer(self, repo_id: str) -> None:
+        if not self.user:
+            raise RefusedError(401, "Invalid username or password.")
+        if not self.may_write or not repo_id.startswith(f"{self.user}/"):
+            raise RefusedError(403, "This token may not write here")
 
-    def log_message(self, *args: object) -> None:
-        """Stay quiet."""
+    def find(self, kind: str, repo_id: str, revision: str) -> tuple[Repo, str, dict[str, bytes]]:
+        repo = self.hub.repos.get((kind, repo_id))
+        if repo is None or (repo.private and not repo_id.startswith(f"{self.user}/")):
+            raise RefusedError(404 if self.user else 401, "Repository not found", "RepoNotFound")
+        sha = list(repo.commits)[-1] if revision == "main" else revision
+        if sha not in repo.commits:
+            raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return repo, sha, repo.commits[sha]
+
+    def whoami(self) -> Any:
+        if not self.user:
+            raise RefusedError(401, "Invalid username or password.")
+        return {"type": "user", "name": self.user}
+
+    def info(self, kind: str, repo_id: str, revision: str = "main") -> Any:
+        repo, sha, files = self.find(kind, repo_id, revision)
+        return {"id": repo_id, "sha": sha, "private": repo.private, "siblings": [{"rfilename": path} for path in files]}
+
+    def entries(self, kind: str, repo_id: str, revision: str, folder: str = "") -> Any:
+        files = self.find(kind, repo_id, revision)[2]
+        found = [{"type": "file", "path": p, "oid": object_id(p, d), "size": len(d)} for p, d in files.items()]
+        found += [{"type": "directory", "path": p, "oid": ""} for p in {p.rpartition("/")[0] for p in files} - {""}]
+        named = parse_qs(self.body.decode()).get("paths")
+        return [item for item in found if (item["path"] in named if named else item["path"].startswith(folder))]
+
+    def resolve(self, repo_id: str, revision: str, path: str, kind: str = "models") -> Any:
+        repo, sha, files = self.find(kind, repo_id, revision)
+        if repo.gated and not repo_id.startswith(f"{self.user}/"):
+            raise RefusedError(403 if self.user else 401, "Access is restricted", "GatedRepo")
+        if path not in files:
+            raise RefusedError(404, f"There is no {path}", "EntryNotFound")
+        headers = {"ETag": f'"{object_id(path, files[path])}"', "X-Repo-Commit": sha}
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        return 206 if start else 200, headers, files[path][start:]
+
+    def create(self) -> Any:
+        wanted = json.loads(self.body)
+        repo_id = f"{wanted['organization'] or self.user}/{wanted['name']}"
+        self.require_writer(repo_id)
+        url = {"url": f"{self.hub.endpoint}/{repo_id}"}
+        if ("models", repo_id) in self.hub.repos:
+            return 409, {}, json.dumps(url).encode()
+        self.hub.add_repo(repo_id, {".gitattributes": b""}, private=wanted.get("visibility") == "private")
+        return url
+
+    def preupload(self, kind: str, repo_id: str, revision: str) -> Any:
+        self.require_writer(repo_id)
+        present, answers = self.find(kind, repo_id, revision)[2], []
+        for path in (file["path"] for file in json.loads(self.body)["files"]):
+            oid = object_id(path, present[path]) if path in present else None
+            mode = "lfs" if path.endswith(LARGE) else "regular"
+            answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        return {"files": answers}
+
+    def lfs_batch(self, repo_id: str) -> Any:
+        self.require_writer(repo_id)
+        address, objects = f"{self.hub.endpoint}/{repo_id}.git/info/lfs/", json.loads(self.body)["objects"]
+        for item in objects:
+            item["actions"] = {"upload": {"href": address + item["oid"]}, "verify": {"href": f"{address}verify"}}
+        return {"transfer": "basic", "objects": objects}
+
+    def lfs_put(self, repo_id: str) -> Any:
+        self.hub.uploads[sha256(self.body).hexdigest()] = self.body
+        return {}
+
+    def commit(self, kind: str, repo_id: str, revision: str) -> Any:
+        self.require_writer(repo_id)
+        files = dict(self.find(kind, repo_id, revision)[2])
+        for item in (json.loads(line)["value"] for line in self.body.splitlines()):
+            if "path" in item:
+                files[item["path"]] = self.hub.uploads[item["oid"]] if "oid" in item else b64decode(item["content"])
+        sha = self.hub.add_repo(repo_id, files)
+        return {"commitOid": sha, "commitUrl": f"{self.hub.endpoint}/{repo_id}/commit/{sha}"}
 
 
-def add_emotion_data(hub: LoopbackHub, splits: DatasetDict, repo_id: str = "dair-ai/emotion") -> str:
-    """Store splits as Parquet files under the configuration `split`, with a card like the real dataset's."""
-    features = ""
-    for name, feature in next(iter(splits.values())).features.items():
-        if isinstance(feature, ClassLabel):
-            labels = "".join(f"          '{index}': {label}\n" for index, label in enumerate(feature.names))
-            features += f"  - name: {name}\n    dtype:\n      class_label:\n        names:\n{labels}"
-        else:
-            features += f"  - name: {name}\n    dtype: {feature.dtype}\n"
-    sizes = "".join(f"  - name: {split}\n    num_examples: {data.num_rows}\n" for split, data in splits.items())
-    paths = "".join(f"  - split: {split}\n    path: split/{split}-*\n" for split in splits)
-    card = (
-        f"---\ndataset_info:\n- config_name: split\n  features:\n{features}  splits:\n{sizes}"
-        f"configs:\n- config_name: split\n  data_files:\n{paths}  default: true\n---\n\n# Emotion\n"
-    )
-    files = {f"split/{split}-00000-of-00001.parquet": _parquet(data) for split, data in splits.items()}
-    tags = ("task_categories:text-classification", "language:en")
-    return hub.add_repo(repo_id, {"README.md": card.encode(), **files}, repo_type="dataset", downloads=9000, tags=tags)
+def object_id(path: str, data: bytes) -> str:
+    """Return the hash by which the clients see whether a file has changed."""
+    return (sha256(data) if path.endswith(LARGE) else sha1(b"blob %d\0" % len(data) + data)).hexdigest()
 
 
-def _parquet(data: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    parquet.write_table(data.with_format("arrow")[:], buffer)
-    return buffer.getvalue()
+API, REVISION = r"/api/(?P<kind>models|datasets)", r"/(?P<revision>[^/]+)"
+ID = r"/(?P<repo_id>[^/]+(?:/[^/]+)?)"
+ROUTES = [
+    ("GET", "/api/whoami-v2", _Handler.whoami),
+    ("POST", "/api/repos/create", _Handler.create),
+    ("POST", "/api/validate-yaml", lambda self: {"errors": [], "warnings": []}),
+    ("GET", API, lambda self, kind: [{"id": repo_id} for its_kind, repo_id in self.hub.repos if its_kind == kind]),
+    ("GET", f"{API}{ID}(?:/revision{REVISION})?", _Handler.info),
+    ("GET POST", f"{API}{ID}/(?:tree|paths-info){REVISION}(?:/(?P<folder>.+))?", _Handler.entries),
+    ("POST", f"{API}{ID}/preupload{REVISION}", _Handler.preupload),
+    ("POST", f"{API}{ID}/commit{REVISION}", _Handler.commit),
+    ("GET HEAD", f"(?:/(?P<kind>datasets))?{ID}/resolve{REVISION}/(?P<path>.+)", _Handler.resolve),
+    ("POST", rf"{ID}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
+    ("POST", rf"{ID}\.git/info/lfs/verify", lambda self, repo_id: {}),
+    ("PUT", rf"{ID}\.git/info/lfs/\w+", _Handler.lfs_put),
+]
+
+
+def add_dataset(hub: LoopbackHub, repo_id: str, configurations: dict[str, dict[str, Dataset]], **options: Any) -> str:
+    """Store the splits of each configuration as Parquet files."""
+    card, files = "---\nconfigs:\n", {}
+    for name, splits in configurations.items():
+        card += f"- config_name: {name}\n  data_files:\n"
+        for split, dataset in splits.items():
+            card += f"  - split: {split}\n    path: {name}/{split}-*\n"
+            dataset.to_parquet(buffer := io.BytesIO())
+            files[f"{name}/{split}-00000-of-00001.parquet"] = buffer.getvalue()
+    return hub.add_repo(repo_id, files | {"README.md": f"{card}---\n".encode()}, repo_type="dataset", **options)
+
+
+def add_emotion_data(hub: LoopbackHub, splits: DatasetDict) -> str:
+    """Store splits as the real data set has them: three under `split`, all in one under `unsplit`."""
+    everything = {"train": concatenate_datasets(list(splits.values()))}
+    return add_dataset(hub, "dair-ai/emotion", {"split": splits, "unsplit": everything})
 
 
 def add_checkpoint(hub: LoopbackHub, folder: Path, repo_id: str = "distilbert-base-uncased", **options: Any) -> str:
-    """Store a saved model and its tokenizer; `options` as for `LoopbackHub.add_repo`."""
     return hub.add_repo(repo_id, folder, **options)

@@ -1,107 +1,200 @@
-"""What is loaded from the Hub when all is well; what goes wrong there is in test_faults.py."""
+"""Loading from the Hub and pushing to it, by the real clients: what works, and what is said when it does not."""
 
-import os
-import subprocess
-import sys
+import errno
+import traceback
+from types import SimpleNamespace
+from unittest.mock import patch
 
-import huggingface_hub
 import pytest
-import torch
 from datasets import DatasetDict
-from huggingface_hub import constants
-from loopback_hub import LoopbackHub, add_checkpoint, add_emotion_data, status
+from huggingface_hub import HfFileSystem, constants
+from loopback_hub import LoopbackHub, add_checkpoint, add_dataset, add_emotion_data, cut, status
 
-from emotion_tutorial import hub_answers, load_classifier, load_encoder, load_splits, load_tokenizer
-from emotion_tutorial.exceptions import CheckpointError, HubError, NotFoundError
+import emotion_tutorial as et
 
-
-def test_hub_that_is_not_there_does_not_answer():
-    assert not hub_answers()
+CANARY = "hf_canary_that_must_not_be_written"
 
 
-def test_hub_answers_or_not(hub: LoopbackHub, monkeypatch):
-    assert hub_answers()
-    hub.fail("/api/datasets", status(503))
-    assert not hub_answers()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    huggingface_hub.close_session()  # the next one is made under the offline switch
-    assert not hub_answers()
-
-
-def test_dataset_comes_as_it_is(hub, small):
-    add_emotion_data(hub, small)
-    splits = load_splits("hub")
-    assert splits["train"].features == small["train"].features
-    for split in small:
-        assert splits[split][:] == small[split][:]
-
-
-def test_dataset_by_its_id_and_again_without_a_download(hub, small):
-    add_emotion_data(hub, DatasetDict(train=small["train"]), "someone/texts")
-    with pytest.warns(UserWarning, match="no validation and no test split"):
-        load_splits("someone/texts")
-    downloads = [request for request in hub.requests if request[0] == "GET" and ".parquet" in request[1]]
-    with pytest.warns(UserWarning, match="no validation and no test split"):
-        load_splits("someone/texts")
-    assert [request for request in hub.requests if request[0] == "GET" and ".parquet" in request[1]] == downloads
-
-
-def test_checkpoint_comes_as_it_is(hub, tiny_distilbert):
+@pytest.fixture(params=["data", "model"])
+def case(request, hub, small, tiny_distilbert) -> SimpleNamespace:
+    """Put something on the Hub; return how it is loaded, what it holds, its largest file, and what writes it."""
+    writers = ["huggingface_hub.file_download.http_get", "datasets.arrow_writer.ArrowWriter.write_table"]
+    if request.param == "data":
+        add_emotion_data(hub, small)
+        load = lambda name=None: contents(et.load_splits("hub", name=name))  # noqa: E731
+        return SimpleNamespace(load=load, holds=contents(small), file=r"train-0.*\.parquet", writers=writers)
     add_checkpoint(hub, tiny_distilbert)
-    there, here = load_encoder("distilbert-base-uncased", "cpu"), load_encoder(tiny_distilbert, "cpu")
-    assert all(torch.equal(a, b) for a, b in zip(there.parameters(), here.parameters(), strict=True))
-    tokenizer = load_tokenizer("distilbert-base-uncased")
-    assert tokenizer("this is a test")["input_ids"] == [101, 2023, 2003, 1037, 3231, 102]
-    assert load_classifier("distilbert-base-uncased", ["no", "yes"], "cpu").config.num_labels == 2
+    load = lambda name="distilbert-base-uncased": contents(et.load_encoder(name, "cpu"))  # noqa: E731
+    holds = contents(et.load_encoder(tiny_distilbert, "cpu"))
+    return SimpleNamespace(load=load, holds=holds, file=r"model\.safetensors", writers=writers[:1])
 
 
-def test_only_what_is_needed_is_fetched(hub, tiny_distilbert):
-    files = {path.name: path.read_bytes() for path in tiny_distilbert.iterdir()}
-    extra = {"pytorch_model.bin": b"x", "modeling_own.py": b"x", "onnx/model.onnx": b"x", "tf_model.h5": b"x"}
-    hub.add_repo("someone/model", files | extra)
-    load_tokenizer("someone/model")
-    assert not [path for _, path in hub.requests if "safetensors" in path]
-    load_encoder("someone/model", "cpu")
-    assert not [path for _, path in hub.requests if any(name in path for name in extra)]
+def contents(loaded) -> list:
+    if isinstance(loaded, DatasetDict):
+        return [dataset[:] for dataset in loaded.values()]
+    return [weights.tolist() for weights in loaded.state_dict().values()]
 
 
-def test_revision_is_the_one_asked_for(hub, tiny_distilbert):
+def test_what_was_loaded_once_needs_no_hub(hub, case):
+    assert et.hub_answers()
+    assert case.load() == case.holds
+    hub.close()
+    HfFileSystem.clear_instance_cache()  # as in a new process
+    assert not et.hub_answers()
+    assert case.load() == case.holds
+    with pytest.raises(et.HubError, match="could not be reached"):
+        case.load("unsplit")
+
+
+def test_configuration_of_a_data_set_is_chosen_by_name(hub, small):
+    backwards = DatasetDict({split: dataset.select(range(119, -1, -1)) for split, dataset in small.items()})
+    add_dataset(hub, "someone/texts", {"first": small, "second": backwards})
+    assert contents(et.load_splits("someone/texts", name="second")) == contents(backwards)
+    for name in (None, "third"):
+        with pytest.raises(et.SettingsError, match=r"first.*second.*name="):
+            et.load_splits("someone/texts", name=name)
+
+
+def test_revision_follows_the_at_sign(hub, tiny_distilbert):
     first = add_checkpoint(hub, tiny_distilbert)
-    hub.add_repo("distilbert-base-uncased", {"README.md": b"emptied"})
-    assert load_encoder(f"distilbert-base-uncased@{first}", "cpu").config.dim == 32
-    with pytest.raises(CheckpointError, match=r"has no config.json|Could not load|no weights"):
-        load_encoder("distilbert-base-uncased", "cpu")
-    with pytest.raises(NotFoundError, match="has no such revision"):
-        load_encoder("distilbert-base-uncased@v9", "cpu")
+    hub.add_repo("distilbert-base-uncased", {"config.json": b"{}"})
+    assert et.load_encoder(f"distilbert-base-uncased@{first}", "cpu").config.dim == 32
+    with pytest.raises(et.NotFoundError, match="no such revision"):
+        et.load_encoder("distilbert-base-uncased@v9", "cpu")
 
 
-def test_offline_uses_what_was_downloaded(hub, tiny_distilbert, monkeypatch):
-    add_checkpoint(hub, tiny_distilbert)
-    load_encoder("distilbert-base-uncased", "cpu")
-    asked = len(hub.requests)
+@pytest.mark.parametrize("options", [None, {"private": True}, {"gated": True}], ids=str)
+@pytest.mark.parametrize("token", ["", "stranger"])
+def test_repository_that_is_not_for_you_is_not_found(hub, small, tiny_distilbert, monkeypatch, options, token):
+    if options:
+        add_checkpoint(hub, tiny_distilbert, "ann/it", **options)
+        add_dataset(hub, "ann/it", {"default": small}, **options)
+    hub.add_token("stranger", "bob")
+    monkeypatch.setenv("HF_TOKEN", token)
+    for load in (et.load_encoder, et.load_splits):
+        with pytest.raises(et.NotFoundError, match=r"^The Hub has no 'ann/it' that you may see.*hf auth login.*$"):
+            load("ann/it")
+
+
+@pytest.mark.parametrize("code", [503, 429, 403, None])
+def test_hub_that_refuses_or_is_gone_is_said(hub, case, code):
+    hub.fail("", status(code)) if code else hub.close()
+    with pytest.raises(et.HubError, match=str(code or "could not be reached")):
+        case.load()
+
+
+def test_offline_mode_without_a_download_is_said(hub, case, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    huggingface_hub.close_session()
-    assert load_encoder("distilbert-base-uncased", "cpu").config.dim == 32
-    assert len(hub.requests) == asked
-    with pytest.raises(HubError, match="Could not reach 'someone/other'"):
-        load_encoder("someone/other", "cpu")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(et.HubError, match="HF_HUB_OFFLINE=1 forbids"):
+        case.load()
+    assert not hub.requests
 
 
-def test_folder_is_loaded_without_asking_the_hub(hub, tiny_distilbert):
-    load_tokenizer(tiny_distilbert)
-    load_classifier(tiny_distilbert, ["no", "yes"], "cpu")
-    assert hub.requests == []
+@pytest.mark.parametrize(("method", "fault"), [("GET", cut()), ("HEAD", status(503))])
+def test_passing_trouble_is_survived(hub, case, monkeypatch, method, fault):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # of larger files, the client keeps a part
+    hub.fail(f"{method} .*{case.file}", fault, times=3)
+    assert case.load() == case.holds
 
 
-def test_name_that_does_not_resolve_is_said(tmp_path):
-    """In a process of its own: the clients read the Hub's address when they are imported."""
-    code = "import emotion_tutorial as et\n" + "\n".join(
-        f"try: {call}\nexcept et.HubError as error: print(error)"
-        for call in ("et.load_splits('hub')", "et.load_encoder('distilbert-base-uncased')")
-    )
-    environment = os.environ | {"HF_ENDPOINT": "http://no-such-hub.invalid", "HF_HOME": str(tmp_path)}
-    lines = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True, timeout=120
-    ).stdout.splitlines()
-    assert len(lines) == 2
-    assert all("Could not reach" in line and "ConnectError" in line for line in lines)
+def test_half_a_file_is_never_taken_for_the_whole(hub, case):
+    for request, fault in ((f"GET .*{case.file}", cut()), ("", status(503))):
+        hub.fail(request, fault)
+        with pytest.raises(et.HubError):
+            case.load()
+    hub.faults.clear()
+    assert case.load() == case.holds
+
+
+def test_full_disk_is_said_by_the_system(case):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for writer in case.writers:
+        with patch(writer, side_effect=full), pytest.raises(OSError, match="No space left") as caught:
+            case.load()
+        assert caught.value is full
+
+
+def test_pickled_weights_are_refused_and_not_fetched(hub):
+    hub.add_repo("someone/old", {"config.json": b"{}", "pytorch_model.bin": b"\x80"})
+    with pytest.raises(et.CheckpointError, match="pickles"):
+        et.load_encoder("someone/old", "cpu")
+    assert not [path for _, path in hub.requests if ".bin" in path]
+
+
+def test_code_in_a_repository_is_never_run(hub, tiny_distilbert, tmp_path):
+    code = f"open({str(tmp_path / 'it ran')!r}, 'w')".encode()
+    files = {path.name: path.read_bytes() for path in tiny_distilbert.iterdir()} | {"own.py": code}
+    config = files["config.json"].replace(b"{", b'{"auto_map": {"AutoConfig": "own.A", "AutoModel": "own.B"},', 1)
+    hub.add_repo("someone/own", files | {"config.json": config})
+    hub.add_repo("someone/own", {"own.py": code}, repo_type="dataset")
+    et.load_encoder("someone/own", "cpu")
+    with pytest.raises(et.DataError, match="scripts are no longer supported"):
+        et.load_splits("someone/own")
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.fixture
+def folder(tiny_distilbert, tokenizer, tmp_path):
+    return et.save_model(et.load_classifier(tiny_distilbert, ["no", "yes"], "cpu"), tokenizer, tmp_path / "saved")
+
+
+@pytest.fixture
+def ann(hub, monkeypatch) -> LoopbackHub:
+    hub.add_token(CANARY, "ann")
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    return hub
+
+
+def test_pushed_model_is_private_and_whole(ann, folder):
+    saved = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "training_args.bin").write_text("not for others")
+    assert et.push_model(folder, "classifier") == et.push_model(folder, "classifier")
+    assert ann.repos["models", "ann/classifier"].private
+    assert ann.files("ann/classifier") == saved | {".gitattributes": b""}
+    models = [et.load_classifier(source, device="cpu") for source in ("ann/classifier", folder)]
+    there, here = (et.predict_proba(["good", ""], model, et.load_tokenizer(folder)) for model in models)
+    assert there.equals(here)
+
+
+@pytest.mark.parametrize(("token", "said"), [("", "not logged"), ("old", "invalid"), ("read", "403"), ("bob", "403")])
+def test_push_that_is_not_allowed_is_said(hub, folder, monkeypatch, token, said):
+    hub.add_token("read", "ann", may_write=False)
+    hub.add_token("bob", "bob")
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(et.HubError, match=f"{said}.*hf auth login"):
+        et.push_model(folder, "ann/classifier")
+    assert not hub.repos
+
+
+def test_push_into_a_public_repository_must_be_meant(ann, folder):
+    ann.add_repo("ann/public", {"README.md": b"hello"})
+    with pytest.raises(et.HubError, match="is public"):
+        et.push_model(folder, "ann/public")
+    assert ann.files("ann/public") == {"README.md": b"hello"}
+    et.push_model(folder, "ann/public", private=False)
+    assert "model.safetensors" in ann.files("ann/public")
+
+
+@pytest.mark.parametrize("request_", ["whoami", "POST .*create", "preupload", "lfs/objects", "PUT", "/commit/"])
+def test_interrupted_push_shows_nothing_and_can_be_repeated(ann, folder, request_):
+    ann.fail(request_, status(503))
+    with pytest.raises(et.HubError, match="503"):
+        et.push_model(folder, "ann/classifier")
+    assert not any("model.safetensors" in files for repo in ann.repos.values() for files in repo.commits.values())
+    ann.faults.clear()
+    et.push_model(folder, "ann/classifier")
+    assert "model.safetensors" in ann.files("ann/classifier")
+
+
+def test_token_is_written_nowhere(ann, folder, tmp_path, capfd, caplog):
+    caplog.set_level("DEBUG")
+    et.push_model(folder, "ann/classifier")
+    et.load_encoder("ann/classifier", "cpu")
+    ann.tokens.clear()
+    with pytest.raises(et.HubError) as caught:
+        et.push_model(folder, "ann/classifier")
+    said = [*capfd.readouterr(), caplog.text, *traceback.format_exception(caught.value)]
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert CANARY.encode() not in b"".join([*written, *ann.files("ann/classifier").values(), *map(str.encode, said)])
