@@ -1,9 +1,9 @@
-# Two commands matter: `make notebooks` and `make test`. On Windows see the README.
+# Two commands matter: `make notebooks` and `make test`; `make test-all` takes longer. On Windows see the README.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: notebooks test lab docs lint clean
+.PHONY: notebooks test test-all lab docs lint clean
 
 # Made anew when what is to be installed changes; otherwise nothing is installed.
 $(READY): pyproject.toml constraints.txt
@@ -14,8 +14,11 @@ $(READY): pyproject.toml constraints.txt
 notebooks: $(READY)  ## execute all notebooks on the profile, HTML pages under build/
 	$(BIN)/python tools/pages.py html
 
-test: lint  ## lint, types, unit tests, notebooks
-	$(BIN)/python -m pytest
+test: lint  ## lint, types, unit tests with coverage, notebooks
+	$(BIN)/python -m pytest -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
+
+test-all: lint  ## also what takes minutes: the notebooks on other data
+	$(BIN)/python -m pytest --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,7 +13,8 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from emotion_tutorial import best_device, load_splits
+from emotion_tutorial import load_splits
+from emotion_tutorial.models import best_device
 
 
 def parse_arguments(description: str, *, texts: int, repeats: int) -> argparse.ArgumentParser:

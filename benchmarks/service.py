@@ -1,6 +1,6 @@
 """Measure how many requests the service answers, how fast, and whether its memory grows.
 
-Starts `python -m emotion_tutorial serve` and sends it requests of one text each: twenty a second; then from 50 clients
+Starts `python -m emotion_tutorial serve` and sends it requests of one text each: twenty a second; then from 32 clients
 at once, each with its next request as soon as it has an answer; then so many that memory that leaks would show. The
 clients share the machine with the service.
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="an export; else one is made of the profile's model")
     parser.add_argument("--seconds", type=float, default=15, help="of requests at 20 a second")
     parser.add_argument("--rate", type=float, default=20, help="requests a second")
-    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=32, help="the service lets 32 requests wait")
     parser.add_argument("--requests", type=int, default=10_000, help="from all clients together")
     options = parser.parse_args()
     profile = et.get_profile()

@@ -10,18 +10,15 @@ from .exceptions import TrainingWarning as TrainingWarning
 from .exceptions import TutorialError as TutorialError
 from .profiles import Profile as Profile
 from .profiles import get_profile as get_profile
-from .hub import hub_answers as hub_answers
 from .data import load_splits as load_splits
 from .data import to_frame as to_frame
 from .auditing import audit as audit
 from .auditing import drop_leaks as drop_leaks
 from .caching import artifacts_folder as artifacts_folder
-from .models import best_device as best_device
 from .models import describe_setup as describe_setup
 from .models import load_classifier as load_classifier
 from .models import load_encoder as load_encoder
 from .models import load_tokenizer as load_tokenizer
-from .tokenization import special_tokens_table as special_tokens_table
 from .tokenization import token_table as token_table
 from .tokenization import tokenize as tokenize
 from .inference import predict_proba as predict_proba
@@ -37,7 +34,6 @@ from .evaluation import evaluate as evaluate
 from .evaluation import repeat_over_seeds as repeat_over_seeds
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
-from .training import LengthGroupedTrainer as LengthGroupedTrainer
 from .training import build_trainer as build_trainer
 from .training import load_or_train as load_or_train
 from .errors import confused_pairs as confused_pairs

@@ -69,9 +69,11 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Classify texts over HTTP; a saved model that has no ONNX export yet gets one."""
+    """Classify texts over HTTP; a saved model that has no ONNX export, or an older one, gets one."""
     folder: Path = options.folder
-    if not (folder / "export.json").is_file() and not (folder / "onnx").is_dir() and (folder / "config.json").is_file():
+    saved = max((path.stat().st_mtime for path in folder.glob("*.safetensors")), default=0)
+    exports = [folder / "export.json", folder / "onnx" / "export.json"]
+    if not any(path.is_file() and path.stat().st_mtime >= saved for path in exports) and saved:
         model, tokenizer = et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder)
         et.export_onnx(model, tokenizer, folder / "onnx")
     local = options.host in ("127.0.0.1", "localhost", "::1")

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def explain(
     Sundararajan, Taly and Yan 2017, Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
     """
     try:
-        from captum.attr import LayerIntegratedGradients
+        from captum.attr import IntegratedGradients
     except ImportError as error:
         raise MissingExtraError('captum is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
     names = label_names_of(model.config)
@@ -75,39 +76,39 @@ def explain(
         raise SettingsError(f"steps is {steps}. Take 1 or more; 50 is enough for most texts.")
     if not tokenizer.is_fast:
         raise CheckpointError(f"{type(tokenizer).__name__} cannot say where a token stands. Load a fast tokenizer.")
-    layer = model.get_input_embeddings()
-    label = label or str(predict_proba(text, model, tokenizer).iloc[0].idxmax())
+    predicted = predict_proba(text, model, tokenizer)
+    layer: Any = model.get_input_embeddings()
+    label = label or str(predicted.iloc[0].idxmax())
     words = list(re.finditer(r"\S+", text))
     attributions = np.zeros(len(words))
     if words:
         limits = {"truncation": True, "max_length": context_size(tokenizer)}
         encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, **limits)
-        ids, mask, special = (
-            torch.tensor([encoded[name]], device=model.device)
-            for name in ("input_ids", "attention_mask", "special_tokens_mask")
+        ids, special = (
+            torch.tensor([encoded[name]], device=model.device) for name in ("input_ids", "special_tokens_mask")
         )
 
-        def probability(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return model(input_ids=ids, attention_mask=mask).logits.float().softmax(dim=-1)[:, names.index(label)]
+        def probability(embeddings: torch.Tensor) -> torch.Tensor:
+            # Only the layer's output changes on the way: the model gets the text's ids, so that positions stay.
+            inputs = ids.expand(len(embeddings), -1)
+            with layer.register_forward_hook(lambda *_: embeddings):
+                logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
+            return logits.float().softmax(dim=-1)[:, names.index(label)]
 
         was_training = model.training
         model.eval()
         try:
-            # Along the way only the layer's output changes: the model gets the text's ids, so that positions stay.
-            of_tokens, [gap] = LayerIntegratedGradients(probability, layer).attribute(
-                ids,
-                baselines=torch.where(special.bool(), ids, tokenizer.pad_token_id),
-                additional_forward_args=(mask,),
+            of_tokens, [gap] = IntegratedGradients(probability).attribute(
+                layer(ids).detach(),
+                baselines=layer(torch.where(special.bool(), ids, tokenizer.pad_token_id)).detach(),
                 n_steps=steps,
                 internal_batch_size=max(1, TOKENS_PER_BATCH // ids.shape[1]),
                 return_convergence_delta=True,
             )
-        except (AssertionError, IndexError, RuntimeError) as error:
+        except (IndexError, RuntimeError) as error:
             raise CheckpointError(f"{type(model).__name__} cannot be explained: {error}") from error
         finally:
             model.train(was_training)
-        if of_tokens.shape[:2] != ids.shape:
-            raise CheckpointError(f"{type(model).__name__} does not read the embedding of each token once.")
         if abs(gap) > TOLERANCE:
             message = f"The attributions miss {float(gap):+.3f} of the probability. Take more than {steps} steps."
             warnings.warn(message, DataWarning, stacklevel=2)

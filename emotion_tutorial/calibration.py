@@ -28,16 +28,18 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
     Raises
     ------
     DataError
-        If a row does not sum to 1, a value is negative or no number, or an id has no column.
-    ValueError
-        If the lengths differ, or there are no texts.
+        If there is not one row of probabilities for each id, or an id has no column.
 
     Notes
     -----
     The sum over the intervals B of |B| / n * |accuracy(B) - mean confidence(B)|: Naeini, Cooper and
     Hauskrecht 2015, doi 10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
-    y_true, probabilities = _checked(y_true, probabilities)
+    y_true, probabilities = _checked(y_true, probabilities, "probabilities")
+    sums = probabilities.sum(axis=1)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        row = int(np.abs(sums - 1).argmax())
+        raise DataError(f"Row {row} sums to {sums[row]:.4f}. Expected probabilities; of logits, take the softmax.")
     correct, confidence = probabilities.argmax(axis=1) == y_true, probabilities.max(axis=1)
     # Intervals are open on the left, as in the papers: a confidence of 1 belongs to the last.
     members = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -65,16 +67,13 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
     Raises
     ------
     DataError
-        If an id has no column.
-    ValueError
-        If the lengths differ, there are no texts, or a logit is not finite.
+        If there is not one row of finite logits for each id, or an id has no column.
 
     Notes
     -----
     It minimizes the cross-entropy: Guo et al. 2017, arXiv:1706.04599, section 4.2.
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    y_true = _ids(y_true, logits, "logits")
+    y_true, logits = _checked(y_true, logits, "logits")
     rows = np.arange(y_true.size)
 
     def cross_entropy(log_temperature: float) -> float:
@@ -84,30 +83,11 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
 
 
 def _checked(
-    y_true: npt.ArrayLike, probabilities: npt.ArrayLike
+    y_true: npt.ArrayLike, rows: npt.ArrayLike, what: str
 ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.floating]]:
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    ids = _ids(y_true, probabilities, "probabilities")
-    if (wrong := (probabilities < 0).any(axis=1) | (np.abs(probabilities.sum(axis=1) - 1) > 1e-3)).any():
-        row = int(wrong.argmax())
-        raise DataError(
-            f"Row {row} is {probabilities[row].round(4).tolist()}, with the sum {probabilities[row].sum():.4f}. "
-            "Expected probabilities that are not negative and sum to 1; of logits, take the softmax first."
-        )
-    return ids, probabilities
-
-
-def _ids(y_true: npt.ArrayLike, rows: npt.NDArray[np.floating], what: str) -> npt.NDArray[np.integer]:
-    ids = np.asarray(y_true)
-    if rows.ndim != 2 or ids.shape != rows.shape[:1] or ids.size == 0:
-        raise ValueError(f"Expected a row of {what} for each id, got shapes {rows.shape} and {ids.shape}.")
-    if (wrong := ~np.isfinite(rows).all(axis=1)).any():
-        row = int(wrong.argmax())
-        error = DataError if what == "probabilities" else ValueError
-        raise error(f"Row {row} of the {what} is {rows[row].tolist()}: not all of them are numbers.")
+    ids, rows = np.asarray(y_true), np.asarray(rows, dtype=np.float64)
+    if rows.ndim != 2 or ids.shape != rows.shape[:1] or not ids.size or not np.isfinite(rows).all():
+        raise DataError(f"Expected a row of finite {what} for each id, got the shapes {rows.shape} and {ids.shape}.")
     if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= rows.shape[1]:
-        raise DataError(
-            f"Expected integer ids from 0 to {rows.shape[1] - 1}, one per column of the {what}; got {ids.dtype} from "
-            f"{ids.min()} to {ids.max()}."
-        )
-    return ids
+        raise DataError(f"Expected integer ids from 0 to {rows.shape[1] - 1}, one for each column of the {what}.")
+    return ids, rows

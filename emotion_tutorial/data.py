@@ -3,7 +3,6 @@
 import os
 import re
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -229,8 +228,7 @@ def _check_names(names: Sequence[str]) -> list[str]:
     """Return the given label names, if they are distinct names."""
     if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"label_names= is {shorten(names)}. Give a list of names, none of them empty.")
-    counts = Counter(_as_name(name) for name in names)
-    if twice := [name for name, count in counts.items() if count > 1]:
+    if twice := [name for i, name in enumerate(names) if _as_name(name) in map(_as_name, names[:i])]:
         raise DataError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
     return list(names)
 

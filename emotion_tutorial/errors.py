@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from cleanlab.rank import get_label_quality_scores
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -84,15 +83,7 @@ def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `label`, `predicted_label`, `texts` (how many), `share` (of all texts of the label) and
         `example`; the most common pair first. The index is the example's row in the split.
-
-    Raises
-    ------
-    DataError
-        If a column is missing.
     """
-    columns = ["text", "label", "predicted_label", "loss"]
-    if missing := [column for column in columns if column not in losses.columns]:
-        raise DataError(f"No column {', '.join(map(repr, missing))}; expected what loss_frame returns.")
     totals = losses["label"].value_counts().to_dict()
     wrong = losses[losses["label"] != losses["predicted_label"]].sort_values("loss", kind="stable")
     rows = []
@@ -151,7 +142,8 @@ def find_label_errors(
     SettingsError
         If there is no such method, or there are fewer than two folds.
     DataError
-        If there is not one label for each text, one is unknown, all are the same, or one has fewer texts than folds.
+        If there is not one label for each text, a text is no string, a label is unknown, all are the same, or one
+        has fewer texts than folds.
 
     Notes
     -----
@@ -168,62 +160,54 @@ def find_label_errors(
     for kind in FOLDS if method == "combined" else [method]:
         parts = FOLDS[kind] if folds is None else folds
         _require_texts(ids, names, parts)
-        judge = bag_of_words() if kind == "bag_of_words" else _FineTuned(profile.checkpoint, names, settings)
 
-        def compute(judge: Any = judge, parts: int = parts) -> npt.NDArray[np.floating]:
-            split = StratifiedKFold(parts, shuffle=True, random_state=seed)
-            return cross_val_predict(judge, np.array(texts, dtype=object), ids, cv=split, method="predict_proba")
+        def compute(kind: str = kind, parts: int = parts) -> npt.NDArray[np.floating]:
+            every, found = np.array(texts, dtype=object), np.empty((len(texts), len(names)))
+            for rows, unseen in StratifiedKFold(parts, shuffle=True, random_state=seed).split(every, ids):
+                if kind == "bag_of_words":
+                    found[unseen] = bag_of_words().fit(every[rows], ids[rows]).predict_proba(every[unseen])
+                else:
+                    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+                    train = Dataset.from_dict({"text": list(every[rows]), "label": ids[rows]}, features=features)
+                    found[unseen] = _fine_tuned(train, list(every[unseen]), profile.checkpoint, settings)
+            return found
 
         shaped_by = [texts, ids, kind, parts, seed]
         if kind == "fine_tuned":
             shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
         found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
     probabilities = np.mean(found, axis=0)
-    present = np.unique(ids)  # the columns are the labels that occur
     frame = pd.DataFrame(
         {
             "row": np.arange(len(texts)),
             "text": texts,
             "label": [names[i] for i in ids],
-            "suggested_label": [names[present[i]] for i in probabilities.argmax(axis=1)],
-            "score": 1 - get_label_quality_scores(np.searchsorted(present, ids), probabilities),
+            "suggested_label": [names[i] for i in probabilities.argmax(axis=1)],
+            "score": 1 - get_label_quality_scores(ids, probabilities),
         }
     )
     return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
-class _FineTuned(ClassifierMixin, BaseEstimator):
-    """Fine-tuning as a scikit-learn classifier of texts, for `cross_val_predict`."""
-
-    def __init__(self, checkpoint: str, names: list[str], settings: dict[str, Any]):
-        self.checkpoint, self.names, self.settings = checkpoint, names, settings
-
-    def fit(self, texts: npt.NDArray[np.object_], y: npt.NDArray[np.integer]) -> "_FineTuned":
-        """Train; nothing is evaluated or saved, since no epoch is chosen."""
-        features = Features({"text": Value("string"), "label": ClassLabel(names=self.names)})
-        train = Dataset.from_dict({"text": list(texts), "label": y}, features=features)
-        splits = DatasetDict(train=train, validation=train.select(range(1)))
-        nothing: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-        with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
-            self.trainer_ = build_trainer(splits, self.checkpoint, output_dir=folder, **(nothing | self.settings))
-            self.trainer_.train()
-        self.classes_ = np.unique(y)
-        return self
-
-    def predict_proba(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.floating]:
-        """Return (texts, labels that occur)."""
-        model: Any = self.trainer_.model
-        tokenizer: Any = self.trainer_.processing_class
-        return predict_proba(list(texts), model, tokenizer).to_numpy()[:, self.classes_]
+def _fine_tuned(
+    train: Dataset, unseen: list[str], checkpoint: str, settings: dict[str, Any]
+) -> npt.NDArray[np.floating]:
+    """Fine-tune on some texts, and return the probabilities of others; nothing is evaluated or saved on the way."""
+    splits = DatasetDict(train=train, validation=train.select(range(1)))
+    nothing: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
+        trainer: Any = build_trainer(splits, checkpoint, output_dir=folder, **(nothing | settings))
+        trainer.train()
+    return predict_proba(unseen, trainer.model, trainer.processing_class).to_numpy()
 
 
 def _label_ids(
     texts: list[str], labels: list[Any], label_names: Sequence[str] | None
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return labels as ids, and the names of the ids."""
-    if len(texts) != len(labels) or not labels:
-        raise DataError(f"Expected a label for each text, got {len(texts)} texts and {len(labels)} labels.")
-    values = sorted(set(labels)) if label_names is None else list(label_names)
+    """Return the names that occur, and the labels as ids of these."""
+    if len(texts) != len(labels) or not labels or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"Expected strings and a label for each, got {len(texts)} texts and {len(labels)} labels.")
+    values = sorted(set(labels) - {None}) if label_names is None else list(label_names)
     known = {value: i for i, value in enumerate(values)}
     if label_names is not None:
         known |= {i: i for i in range(len(values))}
@@ -233,15 +217,16 @@ def _label_ids(
         raise DataError(
             f"labels[{row}] is {labels[row]!r}; known are {', '.join(map(str, values[:20]))}, or their ids."
         )
-    return np.array(ids), [str(value) for value in values]
+    present, among_present = np.unique(ids, return_inverse=True)
+    return among_present, [str(values[i]) for i in present]
 
 
 def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> None:
     if folds < 2:
         raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
-    present, counts = np.unique(ids, return_counts=True)
-    if len(present) < 2 or counts.min() < folds:
+    counts = np.bincount(ids)
+    if len(names) < 2 or counts.min() < folds:
         raise DataError(
-            f"Label {names[present[counts.argmin()]]!r} has {counts.min()} texts, of {len(present)} labels. {folds} "
+            f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels. {folds} "
             "folds need two labels or more, with as many texts as folds each: take fewer folds, or leave it out."
         )

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import logging
 import re
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from emotion_tutorial.models import label_names_of, load_classifier
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier
 from emotion_tutorial.tokenization import context_size
 
+_level = logging.getLogger().level
 try:
     import onnx
     import onnxscript  # noqa: F401  the exporter needs it
@@ -25,6 +28,7 @@ try:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 except ImportError as error:
     raise MissingExtraError(f'{error.name} is not installed. Run: pip install "emotion-tutorial[onnx]".') from error
+logging.getLogger().setLevel(_level)  # the quantizer's module sets it to INFO when it is imported
 
 
 def export_onnx(
@@ -95,7 +99,8 @@ def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: 
     """Write the model's graph, with weights, for any number of texts of any length."""
     sample = tokenizer.pad({"input_ids": [[1, 2, 3, 4], [1, 2, 3]]}, padding_side="right", return_tensors="pt")
     shapes = {name: {0: Dim.AUTO, 1: Dim.AUTO} for name in sample}
-    exported = OnnxExporter().export(model, dict(sample), config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of the exporter to itself
+        exported = OnnxExporter().export(model, dict(sample), config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
     exported.save_pretrained(scratch / "exported")
     graph = onnx.load(scratch / "exported" / "model.onnx")
     # The quantizer transposes weights and then trips over what the graph says about their shapes.

@@ -57,13 +57,14 @@ class OnnxClassifier:
         try:
             self.about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             self.label_names: list[str] = self.about["label_names"]
+            self._pad: int = self.about["pad_token_id"]
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(self.about["max_length"])
             providers = ["CPUExecutionProvider"]
             self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=providers)
         except Exception as error:  # the libraries raise bare exceptions of their own
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise CheckpointError(f"The export in {folder} is damaged: {reason}. Export the model again.") from error
         if self._session.get_outputs()[0].shape[-1] != len(self.label_names):
             raise CheckpointError(f"{folder / ABOUT} does not name each label of the model. Export it again.")
@@ -108,13 +109,12 @@ class OnnxClassifier:
                 stacklevel=3,
             )
         logits = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
-        pad = self.about["pad_token_id"]
-        ids = [encoding.ids or [pad] for encoding in encoded]
+        ids = [encoding.ids or [self._pad] for encoding in encoded]
         order = sorted(range(len(texts)), key=lambda row: len(ids[row]))  # texts of similar length together
         for start in range(0, len(order), BATCH_SIZE):
             rows = order[start : start + BATCH_SIZE]
             longest = len(ids[rows[-1]])
-            batch = np.array([ids[row] + [pad] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
+            batch = np.array([ids[row] + [self._pad] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
             mask = np.array([[1] * len(ids[row]) + [0] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
             [logits[rows]] = self._session.run(["logits"], {"input_ids": batch, "attention_mask": mask})
         return logits

@@ -98,11 +98,10 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
             f"Unknown profile {name!r}. Choose one of {', '.join(map(repr, PROFILES))}, "
             "as the argument or in the environment variable EMOTION_TUTORIAL_PROFILE."
         )
-    known = [field.name for field in dataclasses.fields(Profile)]
-    if unknown := sorted(set(overrides) - set(known)):
-        raise SettingsError(
-            f"A profile has no setting {', '.join(map(repr, unknown))}. Its settings are {', '.join(known)}."
-        )
     variables = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}") for setting in ENVIRONMENT}
     given = {setting: value for setting, value in variables.items() if value}
-    return dataclasses.replace(PROFILES[name], **(given | overrides))
+    try:
+        return dataclasses.replace(PROFILES[name], **(given | overrides))
+    except TypeError as error:
+        known = ", ".join(field.name for field in dataclasses.fields(Profile))
+        raise SettingsError(f"There is no such setting in a profile ({error}). Its settings are {known}.") from error

@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pandas as pd
@@ -80,6 +79,20 @@ def save_model(
     known = {"hub": HUB_DATASET, "embedded": "the bundled corpus of emotion_tutorial"}
     dataset = known.get(data, Path(data).name if Path(data).exists() else data) if data else None
     title = name or folder.resolve().name
+    rows = [] if metrics is None else sorted(metrics.to_dict("records"), key=lambda row: row["name"] != "overall")
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=dataset or "unnamed data",
+            dataset_name=dataset or "unnamed data",
+            dataset_split="test",
+            metric_type=row["metric"].rpartition("_")[2],
+            metric_name=row["metric"].replace("_", " "),
+            metric_value=round(row["value"], 4),
+        )
+        for row in rows
+        if row["name"] == "overall"
+    ]
     header = ModelCardData(
         language=language,
         license=license,
@@ -88,7 +101,7 @@ def save_model(
         base_model=checkpoint and checkpoint.partition("@")[0],
         datasets=HUB_DATASET if data == "hub" else None,
         model_name=title,
-        eval_results=None if metrics is None else _eval_results(metrics, dataset or "unnamed data"),
+        eval_results=results or None,
     )
     card = ModelCard.from_template(
         header,
@@ -97,9 +110,7 @@ def save_model(
         labels=label_names_of(model.config),
         dataset=dataset,
         hyperparameters=hyperparameters,
-        metrics=None
-        if metrics is None
-        else sorted(metrics.to_dict("records"), key=lambda row: row["name"] != "overall"),
+        metrics=rows,
         limits=[f"It reads at most {context_size(tokenizer)} tokens of a text.", *limits],
         versions={package: importlib.metadata.version(package) for package in ("torch", "transformers")},
     )
@@ -159,19 +170,3 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
             commit_message="Upload model, tokenizer and card",
         )
     return commit.commit_url
-
-
-def _eval_results(metrics: pd.DataFrame, dataset: str) -> list[EvalResult]:
-    rows: list[dict[Any, Any]] = metrics[metrics["name"] == "overall"].to_dict("records")
-    return [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=dataset,
-            dataset_name=dataset,
-            dataset_split="test",
-            metric_type=row["metric"].rpartition("_")[2],
-            metric_name=row["metric"].replace("_", " "),
-            metric_value=round(row["value"], 4),
-        )
-        for row in rows
-    ]

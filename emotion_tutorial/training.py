@@ -253,9 +253,9 @@ def _class_weights(
 ) -> torch.Tensor | None:
     if given is None:
         return None
+    weights = torch.ones(len(label_names))  # of a label without texts it does not matter
     if isinstance(given, str) and given == "balanced":
         labels = np.array(train["label"][:])
-        weights = torch.ones(len(label_names))  # of a label without texts it does not matter
         present = np.unique(labels)
         weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=labels)).float()
     elif isinstance(given, str):

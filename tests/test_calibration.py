@@ -35,8 +35,8 @@ def test_temperature_is_found_again(labels, temperature):
     ("y_true", "probabilities", "said"),
     [
         ([0], [[0.5, 0.4]], "Row 0"),
-        ([0, 1], [[0.5, 0.5], [1.5, -0.5]], "Row 1"),
-        ([0], [[np.nan, 0.5]], "Row 0"),
+        ([0, 1], [[0.5, 0.5], [1.5, -0.5]], "Expected probabilities"),
+        ([0], [[np.nan, 0.5]], "finite"),
         ([2], [[0.5, 0.5]], "from 0 to 1"),
         ([0, 1], [[0.5, 0.5]], r"\(1, 2\) and \(2,\)"),
         ([], np.zeros((0, 2)), "Expected a row"),
@@ -47,7 +47,7 @@ def test_error_refuses_what_are_no_probabilities(y_true, probabilities, said):
         expected_calibration_error(y_true, probabilities)
 
 
-@pytest.mark.parametrize(("logits", "said"), [([[0.0, np.inf]], "Row 0"), ([[0.0]], "from 0 to 0"), ([], "shapes")])
+@pytest.mark.parametrize(("logits", "said"), [([[0.0, np.inf]], "finite"), ([[0.0]], "from 0 to 0"), ([], "shapes")])
 def test_temperature_refuses_what_are_no_logits(logits, said):
     with pytest.raises(ValueError, match=said):
         fit_temperature(logits, [1])

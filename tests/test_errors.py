@@ -1,13 +1,18 @@
+"""Losses and confused pairs; wrong labels that are found."""
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, Features, Value
-from transformers import set_seed
+from sklearn.metrics import average_precision_score
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, set_seed
 
-from emotion_tutorial import confused_pairs, load_classifier, loss_frame, predict_proba
-from emotion_tutorial.exceptions import DataError
+import emotion_tutorial as et
 
-NAMES = ["no", "yes", "maybe"]
+NAMES = ["sun", "rain", "wind"]
+WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "grey", "cold"], "wind": ["loud", "gusts", "blows"]}
 
 
 def make(texts, labels, names=NAMES) -> Dataset:
@@ -18,55 +23,118 @@ def make(texts, labels, names=NAMES) -> Dataset:
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint):
     set_seed(0)
-    return load_classifier(tiny_checkpoint, NAMES, "cpu")
+    return et.load_classifier(tiny_checkpoint, NAMES, "cpu")
 
 
-def test_loss_is_minus_the_logarithm_of_the_labels_probability(model, tokenizer):
+@pytest.fixture(scope="module")
+def weather() -> tuple[list[str], list[int], np.ndarray]:
+    """Texts whose words give the label away, and a tenth of the labels wrong."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 300)
+    texts = [" ".join(rng.choice([*WORDS[NAMES[label]], "day", "it"], 6)) for label in truth]
+    wrong = np.isin(np.arange(300), rng.choice(300, 30, replace=False))
+    return texts, np.where(wrong, (truth + rng.integers(1, 3, 300)) % 3, truth).tolist(), wrong
+
+
+@pytest.fixture
+def fine_tuned(tiny_checkpoint, tmp_path, monkeypatch) -> dict[str, object]:
+    """Return options for a short training on the CPU, with artifacts of this test alone."""
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
+    settings = {"learning_rate": 5e-3, "epochs": 6, "batch_size": 16}
+    profile = et.get_profile("quick", checkpoint=str(tiny_checkpoint), **settings)
+    return {"method": "fine_tuned", "profile": profile, "use_cpu": True, "disable_tqdm": True}
+
+
+def by_row(found: pd.DataFrame) -> np.ndarray:
+    return found.set_index("row")["score"].sort_index().to_numpy()
+
+
+def test_loss_is_the_cross_entropy(model, tokenizer):
     texts = [f"text {'long ' * (i * 7 % 40)}" for i in range(80)]  # not in the order of their lengths
-    losses = loss_frame(make(texts, [i % 3 for i in range(80)]), model, tokenizer)
-    assert list(losses.columns) == ["text", "label", "predicted_label", "loss"]
+    labels = [i % 3 for i in range(80)]
+    losses = et.loss_frame(make(texts, labels), model, tokenizer)
+    with torch.no_grad():
+        logits = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
+    np.testing.assert_allclose(losses["loss"], cross_entropy(logits, torch.tensor(labels), reduction="none"), atol=1e-5)
     assert losses["text"].tolist() == texts
-    assert losses["label"].tolist() == [NAMES[i % 3] for i in range(80)]
-    probabilities = predict_proba(texts, model, tokenizer)
-    assert losses["predicted_label"].tolist() == probabilities.idxmax(axis=1).tolist()
-    expected = [-np.log(probabilities.loc[row, label]) for row, label in losses["label"].items()]
-    np.testing.assert_allclose(losses["loss"], expected, atol=1e-9)
-
-
-def test_empty_split_gives_an_empty_frame(model, tokenizer):
-    losses = loss_frame(make([], []), model, tokenizer)
-    assert losses.empty
-    assert confused_pairs(losses).empty
-
-
-@pytest.mark.parametrize("names", [["cat", "dog"], ["yes", "no", "maybe"]])
-def test_a_model_of_other_labels_is_refused(model, tokenizer, names):
-    with pytest.raises(DataError, match=f"data have the labels {', '.join(names)}, and the model no, yes, maybe"):
-        loss_frame(make(["a"], [0], names), model, tokenizer)
-
-
-def test_unlabelled_row_is_refused(model, tokenizer):
-    with pytest.raises(DataError, match="Row 1 has the label id -1"):
-        loss_frame(make(["a", "b"], [0, -1]), model, tokenizer)
+    assert losses["label"].tolist() == [NAMES[label] for label in labels]
+    assert losses["predicted_label"].tolist() == [NAMES[i] for i in logits.argmax(dim=1)]
+    with pytest.raises(et.DataError, match="rain, sun, wind, and the model sun, rain, wind"):
+        et.loss_frame(make(texts, labels, sorted(NAMES)), model, tokenizer)
 
 
 def test_confused_pairs_are_counted_with_an_example():
     losses = pd.DataFrame(
         {
-            "text": list("abcdefg"),
-            "label": ["no", "no", "no", "no", "yes", "yes", "yes"],
-            "predicted_label": ["yes", "yes", "yes", "no", "yes", "no", "maybe"],
-            "loss": [3.0, 1.0, 2.0, 0.1, 0.2, 5.0, 4.0],
+            "text": list("abcde"),
+            "label": ["no", "no", "no", "no", "yes"],
+            "predicted_label": ["yes", "yes", "yes", "no", "no"],
+            "loss": [3.0, 1.0, 2.0, 0.1, 5.0],
         },
-        index=range(10, 17),
+        index=range(10, 15),
     )
-    pairs = confused_pairs(losses)
-    assert list(pairs.columns) == ["label", "predicted_label", "texts", "share", "example"]
-    assert pairs.iloc[0].tolist() == ["no", "yes", 3, 0.75, "c"]  # of the losses 1, 2, 3 the middle one
-    assert pairs.index[0] == 12
-    assert pairs["texts"].tolist() == [3, 1, 1]
+    pairs = et.confused_pairs(losses)
+    assert pairs.iloc[0].to_dict() == {
+        "label": "no", "predicted_label": "yes", "texts": 3, "share": 0.75, "example": "c"
+    }  # fmt: skip
+    assert pairs.index[0] == 12  # of the losses 1, 2, 3 the middle one
+    assert et.confused_pairs(losses.query("label == predicted_label")).empty
 
 
-def test_confused_pairs_want_a_loss_frame():
-    with pytest.raises(DataError, match="'loss'"):
-        confused_pairs(pd.DataFrame({"text": [], "label": [], "predicted_label": []}))
+def test_planted_errors_come_first_by_each_method(weather, fine_tuned):
+    texts, labels, wrong = weather
+    scores = {}
+    for method, least in {"bag_of_words": 0.9, "fine_tuned": 0.5, "combined": 0.8}.items():
+        found = et.find_label_errors(texts, labels, NAMES, **fine_tuned | {"method": method, "folds": 2})
+        assert found["score"].is_monotonic_decreasing
+        assert found["score"].between(0, 1).all()
+        assert found["label"].tolist() == [NAMES[labels[row]] for row in found["row"]]
+        assert average_precision_score(wrong[found["row"]], found["score"]) > least
+        suggested = found.head(25)[["text", "suggested_label"]].to_numpy()
+        assert np.mean([text.split()[0] in [*WORDS[name], "day", "it"] for text, name in suggested]) > 0.7
+        scores[method] = by_row(found)
+    np.testing.assert_allclose(scores["combined"], (scores["bag_of_words"] + scores["fine_tuned"]) / 2, atol=1e-6)
+
+
+def test_scores_are_out_of_sample():
+    """Of labels without any relation to the texts nothing can be known; in sample they are learned."""
+    labels = np.random.default_rng(1).integers(0, 2, 200).tolist()
+    found = et.find_label_errors([f"word{i} other{i} third{i}" for i in range(200)], labels, ["a", "b"])
+    assert found["score"].mean() > 0.4
+
+
+def test_scores_are_kept(weather, fine_tuned, monkeypatch):
+    texts, labels, _ = weather
+    options = fine_tuned | {"epochs": 1}
+    found = et.find_label_errors(texts, labels, NAMES, **options)
+    monkeypatch.setattr(Trainer, "train", lambda self: 1 / 0)
+    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options), found)
+    for other in ({"cache": False}, {"seed": 1}, {"epochs": 2}, {"folds": 3}):
+        with pytest.raises(ZeroDivisionError):
+            et.find_label_errors(texts, labels, NAMES, **options | other)
+
+
+def test_labels_are_ids_or_names(weather):
+    texts, labels, _ = weather
+    names = ["снег", "солнце", "雨", "💨"]  # there is no text of the first, which is never suggested
+    by_id = et.find_label_errors(texts, [label + 1 for label in labels], names)
+    by_name = et.find_label_errors(texts, [names[label + 1] for label in labels])
+    assert set(by_id["label"]) == set(by_id["suggested_label"]) == set(by_name["label"]) == set(names[1:])
+    np.testing.assert_allclose(by_row(by_id), by_row(by_name), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "options", "error", "said"),
+    [
+        (["a"], [0, 1], {}, et.DataError, "1 texts and 2 labels"),
+        (["a", None] * 5, [0, 1] * 5, {}, et.DataError, "strings"),
+        (["a", "b"], [0, None], {}, et.DataError, r"labels\[1\] is None"),
+        (["a", "b"], [0, 2], {"label_names": ["x", "y"]}, et.DataError, r"labels\[1\] is 2; known are x, y"),
+        (["a", "b", "c"], [0, 0, 1], {"folds": 2}, et.DataError, "'1' has 1 texts"),
+        (["a", "b"], [0, 1], {"folds": 1}, et.SettingsError, "two folds or more"),
+        (["a", "b"], [0, 1], {"method": "magic"}, et.SettingsError, "bag_of_words, fine_tuned, combined"),
+    ],
+)
+def test_what_is_refused(texts, labels, options, error, said):
+    with pytest.raises(error, match=said):
+        et.find_label_errors(texts, labels, **options)

@@ -11,6 +11,7 @@ from huggingface_hub import HfFileSystem, constants
 from loopback_hub import LoopbackHub, add_checkpoint, add_dataset, add_emotion_data, cut, status
 
 import emotion_tutorial as et
+from emotion_tutorial.hub import hub_answers
 
 CANARY = "hf_canary_that_must_not_be_written"
 
@@ -36,11 +37,11 @@ def contents(loaded) -> list:
 
 
 def test_what_was_loaded_once_needs_no_hub(hub, case):
-    assert et.hub_answers()
+    assert hub_answers()
     assert case.load() == case.holds
     hub.close()
     HfFileSystem.clear_instance_cache()  # as in a new process
-    assert not et.hub_answers()
+    assert not hub_answers()
     assert case.load() == case.holds
     with pytest.raises(et.HubError, match="could not be reached"):
         case.load("unsplit")

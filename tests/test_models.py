@@ -47,7 +47,7 @@ def test_encoder_is_frozen_float32_and_in_evaluation_mode(tiny_checkpoint, tmp_p
     assert not encoder.training
     assert not any(weight.requires_grad for weight in encoder.parameters())
     assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
-    assert encoder.device.type == et.best_device().type
+    assert encoder.device.type == models.best_device().type
     assert et.load_encoder(tmp_path, "cpu").device.type == "cpu"
 
 

@@ -472,7 +472,6 @@ def test_lowest_torch_has_what_is_called():
     assert lowest >= Version("2.7") or users == []
 
 
-@pytest.mark.xfail(strict=True, reason="A10: no job tests the lowest versions")
 def test_workflow_tests_the_lowest_versions():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     commands = ["\n".join(step.get("run", "") for step in job["steps"]) for job in jobs.values()]
@@ -510,7 +509,6 @@ async def ask(app, path: str, texts: list[str]) -> "httpx.Response":  # noqa: F8
         return await client.post(path, json={"texts": texts}, timeout=None)
 
 
-@pytest.mark.xfail(strict=True, reason="A11: the service hangs unless its own lifespan runs")
 @pytest.mark.parametrize("mounted", [True, False])
 def test_service_answers_without_its_lifespan(exported, mounted):
     from fastapi import FastAPI
@@ -524,7 +522,6 @@ def test_service_answers_without_its_lifespan(exported, mounted):
     assert len(answer.json()["predictions"]) == len(TEXTS)
 
 
-@pytest.mark.xfail(strict=True, reason="A11: the queue of the service has no bound")
 def test_service_refuses_what_it_cannot_queue(exported, monkeypatch):
     free = threading.Event()
     compute = et.OnnxClassifier.predict_proba

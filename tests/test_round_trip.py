@@ -18,7 +18,6 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from emotion_tutorial import load_splits
 from emotion_tutorial.exceptions import DataWarning
-from emotion_tutorial.reading import read_file
 
 set_hypothesis_home_dir(Path(os.environ["HF_HOME"]).with_name("hypothesis"))  # conftest.py's folder of this run
 
@@ -32,8 +31,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXTS = st.lists(st.sampled_from(AWKWARD) | st.text(CHARACTERS, max_size=8), max_size=4).map("".join)
 
 
-def is_name(label: str) -> bool:
-    """Say whether a label is its own name: labels are stripped, and 3.0 is 3; `a|b` might be several."""
+def is_name(label: str) -> bool:  # labels are stripped, 3.0 is 3, and `a|b` might be several
     return bool(label) and label == label.strip() and not set(label) & set(",|;/") and not label.endswith(".0")
 
 
@@ -58,7 +56,6 @@ def json_lines(rows: Rows) -> str:
 WRITERS = {
     "commas": ("csv", delimited),
     "tabs": ("tsv", partial(delimited, separator="\t")),
-    "semicolons": ("csv", partial(delimited, separator=";")),
     "compressed": ("csv.gz", delimited),
     "lines of JSON": ("jsonl", json_lines),
     "a JSON array": ("json", lambda rows: json.dumps([{"text": text, "label": label} for text, label in rows])),
@@ -67,8 +64,8 @@ WRITERS = {
 }
 
 
-def write(folder: str, name: str, rows: Rows, encoding: str = "utf-8") -> Path:
-    """Write the rows three times, as the splits; return the path of the last."""
+def write(folder: str, name: str, rows: Rows, encoding: str = "utf-8") -> None:
+    """Write the rows three times, as the splits."""
     ending, writer = WRITERS[name]
     for split in ("train", "validation", "test"):
         path = Path(folder, f"{split}.{ending}")
@@ -77,40 +74,23 @@ def write(folder: str, name: str, rows: Rows, encoding: str = "utf-8") -> Path:
         else:
             data = writer(rows).encode(encoding)
             path.write_bytes(gzip.compress(data) if ending.endswith(".gz") else data)
-    return path
-
-
-def fit(rows: Rows, name: str) -> Rows:
-    """Return the rows as the format can hold them: a line of `.txt` is a text, without white space around it."""
-    if name != "lines":
-        return rows
-    one_line = str.maketrans("\r\n", "  ")
-    return [(text.translate(one_line).strip(), label.translate(one_line).strip()) for text, label in rows]
 
 
 @pytest.mark.parametrize("name", WRITERS)
 @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(rows=DATA, encoding=st.sampled_from(["utf-8-sig", "utf-16", "utf-8"]))
 def test_round_trip(name, rows, encoding):
-    rows = fit(rows, name)
+    if name == "lines":  # a line is a text, without white space around it
+        rows = [tuple(part.replace("\r", " ").replace("\n", " ").strip() for part in row) for row in rows]
     if encoding == "utf-8" and rows[0][0].startswith("\ufeff"):
         encoding = "utf-8-sig"  # else the first character would be taken for the mark
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        path = write(folder, name, rows, encoding)
+        write(folder, name, rows, encoding)
         splits = load_splits(folder, encoding=encoding)
-        frame = read_file(path, encoding=encoding)
     names = sorted({label for _, label in rows})
     if all(label.isascii() and label.removeprefix("-").isdigit() for label in names):
         names.sort(key=int)
     for dataset in splits.values():
         assert dataset.features["label"].names == names
         assert [(text, names[label]) for text, label in zip(dataset["text"], dataset["label"], strict=True)] == rows
-    assert [(text or "", label) for text, label in zip(frame["text"], frame["label"], strict=True)] == rows
-
-
-@pytest.mark.parametrize("name", ["commas", "lines of JSON", "a JSON array", "lines", "Parquet"])
-def test_integers_sort_as_integers(name, tmp_path):
-    labels = ["10", "-3", "2", "123456789012345678"]
-    write(str(tmp_path), name, [(f"text {label}", label) for label in labels])
-    assert load_splits(tmp_path)["test"].features["label"].names == sorted(labels, key=int)

@@ -1,4 +1,7 @@
-"""Saving and the model card; pushing is tested against the Hub on loopback in test_faults.py."""
+"""Saving and the model card; pushing is tested against the Hub on loopback in test_hub.py."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,10 +11,18 @@ from transformers import pipeline, set_seed
 
 from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_proba, push_model, save_model
 from emotion_tutorial.exceptions import CheckpointError, DataError
-from emotion_tutorial.sharing import model_card
 
 NAMES = ["no", "yes", "a|b"]
 TEXTS = ["I saw a movie today and it was really good.", "", "word " * 30]
+KILLED_WHILE_SAVING = """
+import os, sys
+from emotion_tutorial import load_classifier, load_tokenizer, save_model
+model = load_classifier(sys.argv[1], device="cpu")
+save = model.save_pretrained
+model.classifier.weight.data += 1
+model.save_pretrained = lambda folder: (save(folder), os._exit(9))  # as a signal: nothing is tidied up
+save_model(model, load_tokenizer(sys.argv[1]), sys.argv[1])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -20,83 +31,72 @@ def model(tiny_checkpoint):
     return load_classifier(tiny_checkpoint, NAMES, "cpu")
 
 
-@pytest.fixture(scope="module")
-def metrics() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    y_true = rng.integers(0, 3, 200)
-    y_pred = np.where(rng.random(200) < 0.8, y_true, 0)
-    return evaluate(y_true, y_pred, NAMES)
+def card_of(*arguments, **options) -> str:
+    return (save_model(*arguments, **options) / "README.md").read_text(encoding="utf-8")
 
 
-def test_reloaded_model_predicts_the_same(model, tokenizer, tmp_path):
-    folder = save_model(model, tokenizer, tmp_path / "saved")
-    assert {path.name for path in folder.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
-    }  # fmt: skip
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_saved_model_predicts_the_same_here_and_in_a_pipeline(model, tokenizer, tmp_path, tiny_checkpoint):
+    folder = save_model(model, tokenizer, tmp_path / "saved", checkpoint=str(tiny_checkpoint))
+    expected = predict_proba(TEXTS, model, tokenizer)
     again = predict_proba(TEXTS, load_classifier(folder, device="cpu"), load_tokenizer(folder))
-    pd.testing.assert_frame_equal(again, predict_proba(TEXTS, model, tokenizer), check_exact=True)
-
-
-def test_pipeline_reads_the_folder_and_knows_the_labels(model, tokenizer, tmp_path):
-    folder = save_model(model, tokenizer, tmp_path / "saved")
+    pd.testing.assert_frame_equal(again, expected, check_exact=True)
     scores = pipeline("text-classification", model=str(folder), device="cpu")(TEXTS[0], top_k=None)
-    ours = predict_proba(TEXTS[0], model, tokenizer).loc[0]
-    assert {score["label"]: score["score"] for score in scores} == pytest.approx(ours.to_dict(), abs=1e-6)
+    assert {score["label"]: score["score"] for score in scores} == pytest.approx(expected.loc[0].to_dict(), abs=1e-6)
+    assert not any(str(tmp_path.parent).encode() in data for data in contents(folder).values())  # no path of ours
 
 
-def test_failed_save_leaves_what_was_there(model, tokenizer, tmp_path, monkeypatch):
-    folder = save_model(model, tokenizer, tmp_path / "saved", limits=["first"])
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    folder = save_model(model, tokenizer, tmp_path, limits=["first"])
+    before = contents(folder)
+    assert before["notes.txt"] == b"mine"  # it deletes nothing
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(folder)], check=False)
+    assert killed.returncode == 9
+    assert contents(folder) == before
     monkeypatch.setattr(tokenizer, "save_pretrained", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_model(model, tokenizer, folder, limits=["second"])
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
-def test_no_path_of_this_machine_is_saved(model, tokenizer, tmp_path, tiny_checkpoint):
-    folder = save_model(model, tokenizer, tmp_path / "saved", checkpoint=str(tiny_checkpoint))
-    for path in (*folder.glob("*.json"), folder / "README.md"):
-        assert str(tmp_path.parent) not in path.read_text(encoding="utf-8"), path
-
-
-def test_card_says_what_was_measured(model, tokenizer, metrics):
-    text = model_card(
-        model,
-        tokenizer,
-        name="mine",
-        data="hub",
-        checkpoint="embedded",
-        hyperparameters={"learning_rate": 2e-4},
-        metrics=metrics,
-        limits=["Tested on English only."],
-        language="en",
-    ).content
+def test_card_says_what_was_given(model, tokenizer, tmp_path):
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 3, 200)
+    metrics = evaluate(y_true, np.where(rng.random(200) < 0.8, y_true, 0), NAMES)
+    given = {"data": "hub", "checkpoint": "embedded", "language": "en", "metrics": metrics}
+    given |= {"hyperparameters": {"learning_rate": 2e-4}, "limits": ["Tested on English only."]}
+    text = card_of(model, tokenizer, tmp_path, name="mine", **given)
     accuracy = metrics.set_index("metric").loc["accuracy"]
     measured = f"{accuracy['value']:.3f} | {accuracy['low']:.3f} to {accuracy['high']:.3f} | 200 |"
-    assert f"| all | accuracy | {measured}" in text
-    assert r"| a\|b | f1 |" in text
-    assert "- Tested on English only." in text
-    assert "| learning_rate | 0.0002 |" in text
+    for line in ("one of 3 labels: no, yes, a|b.", f"| overall | accuracy | {measured}", r"| a\|b | f1 |",
+                 "at most 512 tokens", "- Tested on English only.", "| learning_rate | 0.0002 |"):  # fmt: skip
+        assert line in text
     header = ModelCard(text).data  # as the Hub reads it
     assert header.base_model == "sentence-transformers/all-MiniLM-L6-v2"
-    assert header.datasets == "dair-ai/emotion"
-    assert header.language == "en"
+    assert (header.datasets, header.language) == ("dair-ai/emotion", "en")
     values = {result.metric_name: result.metric_value for result in header.eval_results}
     assert values["accuracy"] == round(accuracy["value"], 4)
 
 
-def test_card_claims_nothing_that_is_not_given(model, tokenizer):
-    card = model_card(model, tokenizer, name="mine")
-    assert "Nothing was measured." in card.content
-    assert "## Training" not in card.content
-    assert card.data.eval_results is None
-    assert card.data.base_model is None
-    assert "None" not in card.content.replace("top_k=None", "")
+def test_card_claims_nothing_that_is_not_given(model, tokenizer, tmp_path):
+    text = card_of(model, tokenizer, tmp_path)
+    assert "Nothing was measured." in text
+    assert ModelCard(text).data.eval_results is None
+    assert "None" not in text.replace("top_k=None", "")
 
 
-def test_card_refuses_other_metrics(model, tokenizer):
+def test_metrics_may_be_an_accuracy_alone_but_with_its_interval(model, tokenizer, tmp_path):
+    row = {"name": "overall", "metric": "accuracy", "value": 0.9, "low": 0.8, "high": 1.0, "support": 50}
+    metrics = pd.DataFrame([row])
+    assert "| 0.900 | 0.800 to 1.000 | 50 |" in card_of(model, tokenizer, tmp_path, metrics=metrics)
     with pytest.raises(DataError, match="'low', 'high'"):
-        model_card(model, tokenizer, name="mine", metrics=pd.DataFrame(columns=["name", "metric", "value", "support"]))
+        save_model(model, tokenizer, tmp_path, metrics=metrics.drop(columns=["low", "high"]))
+    with pytest.raises(TypeError, match="acuracy"):
+        save_model(model, tokenizer, tmp_path, acuracy=0.9)
 
 
 def test_push_wants_a_saved_model(tmp_path):

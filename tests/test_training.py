@@ -34,7 +34,7 @@ def splits() -> DatasetDict:
     return DatasetDict(train=make(160), validation=make(40), test=make(51))
 
 
-def build(splits, checkpoint, folder, **options) -> et.LengthGroupedTrainer:
+def build(splits, checkpoint, folder, **options) -> Trainer:
     return et.build_trainer(splits, checkpoint, output_dir=folder, **(SETTINGS | QUIETLY | options))
 
 
@@ -47,7 +47,7 @@ def accuracies(trainer) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def trained(splits, tiny_checkpoint, tmp_path_factory) -> et.LengthGroupedTrainer:
+def trained(splits, tiny_checkpoint, tmp_path_factory) -> Trainer:
     trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
     trainer.train()
     return trainer

@@ -139,7 +139,11 @@ def write_docs(paths: list[Path]) -> None:
     lines = [f"| [{title}]({stem}.md) | {seconds:.0f} |" for stem, title, seconds in titles]
     pages[DOCS / "README.md"] = (
         "# The executed notebooks\n\nTo read without running anything: made by `make docs` on the quick profile.\n\n"
-        "| page | seconds to run, 2 CPU cores |\n|---|---|\n" + "\n".join(lines) + "\n"
+        "| page | seconds to run, 2 CPU cores |\n|---|---|\n"
+        + "\n".join(lines)
+        + "\n\nBeside them: [which architectures work](architectures.md), "
+        "[hyperparameters that were tried](hyperparameters.md),\n"
+        "[what is refused in files](malformed_inputs.md), [security](security.md), [what changed](../CHANGELOG.md).\n"
     )
     (DOCS / "figures").mkdir(parents=True, exist_ok=True)
     for old in {*DOCS.glob("[0-9]*.md"), *(DOCS / "figures").glob("*.png")} - pages.keys():
