@@ -35,7 +35,6 @@ from transformers import (
 )
 
 from emotion_tutorial import (
-    best_device,
     build_trainer,
     compute_metrics,
     get_profile,
@@ -43,7 +42,7 @@ from emotion_tutorial import (
     load_splits,
     load_tokenizer,
 )
-from emotion_tutorial.models import has_bfloat16
+from emotion_tutorial.models import best_device, has_bfloat16
 
 BATCH_SIZE = 64
 

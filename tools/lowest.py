@@ -14,7 +14,8 @@ def main() -> None:
         *project["dependencies"],
         *(line for lines in project["optional-dependencies"].values() for line in lines),
     ]
-    found = dict(re.match(r"([\w-]+)[^=]*==?([\w.]+)", line).groups() for line in wanted if "=" in line)
+    pairs = [re.match(r"([\w-]+)[^=]*==?([\w.]+)", line) for line in wanted]
+    found = {pair[1]: pair[2] for pair in pairs if pair}
     print("\n".join(f"{name}=={version}" for name, version in sorted(found.items()) if name != "torch"))
     print(
         next(line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "torch==" in line)
