@@ -641,7 +641,6 @@ def test_no_module_takes_a_forkserver_on_import():
         assert not {"forkserver", "fork"} & {value for value in constants if isinstance(value, str)}, path.name
 
 
-@pytest.mark.xfail(strict=True, reason="A13: two sockets share a port, which macOS does not allow")
 def test_no_two_sockets_share_a_port():
     for path in modules_of_the_tests():
         attributes = {node.attr for node in ast.walk(ast.parse(path.read_text("utf-8"))) if hasattr(node, "attr")}
