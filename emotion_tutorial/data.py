@@ -241,7 +241,7 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
             f"{title} has {len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}. Is that "
             "an id, or a text? Name the column of classes with label_column=; if these are classes, give label_names=."
         )
-    return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names) else names
+    return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
 
 
 def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
