@@ -204,6 +204,7 @@ def main() -> None:
         # Notebooks run in their own folder: a path given to this command is relative to here.
         if (value := os.environ.get(name)) and (Path(value).exists() or name.endswith("ARTIFACTS")):
             os.environ[name] = str(Path(value).resolve())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # UMAP imports TensorFlow, which reports its build at length
     paths = sorted(NOTEBOOKS.glob(f"{options.only}*.ipynb"))
     if options.kind == "html":
         write_html(options.folder, paths + sorted(EXAMPLES.glob(f"{options.only}*.ipynb")))
