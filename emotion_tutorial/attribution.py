@@ -54,7 +54,7 @@ def explain(
     SettingsError
         If the model has no such label, or there is not one step.
     CheckpointError
-        If the tokenizer cannot say where a token stands in the text, or the model does not read the embedding of each
+        If the tokenizer cannot say which characters a token covers, or the model does not read the embedding of each
         token once.
     MissingExtraError
         If captum is not installed.

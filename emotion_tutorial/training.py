@@ -36,7 +36,8 @@ class LengthGroupedTrainer(Trainer):
 
     With `train_sampling_strategy="group_by_length"`, transformers 5.23 also groups what it predicts, so that
     predictions would not line up with the texts. With `bf16=True`, accelerate 1.15 leaves bfloat16 wrapped around the
-    model's `forward`: after a training, or the first prediction of a model that was loaded. It is taken off.
+    model's `forward`. It is taken off to evaluate and predict, so that an accuracy measured during a training is also
+    that of the model which comes out of it.
     """
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
@@ -54,10 +55,16 @@ class LengthGroupedTrainer(Trainer):
             self.args.train_sampling_strategy = strategy
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Predict a batch as `Trainer` does; unless it is training, in the model's own precision."""
-        if not self.is_in_train:
-            extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
-        return super().prediction_step(*args, **kwargs)
+        """Predict a batch as `Trainer` does, but in the model's own precision."""
+        attributes: Any = vars(self.model)
+        before = dict(attributes)
+        extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
+        taken_off = {name: value for name, value in before.items() if attributes.get(name) is not value}
+        try:
+            return super().prediction_step(*args, **kwargs)
+        finally:
+            if self.is_in_train:  # which goes on in bfloat16
+                attributes.update(taken_off)
 
 
 def build_trainer(

@@ -293,3 +293,17 @@ def test_error_after_a_training_went_on_is_raised(splits, profile, tmp_path, int
     with pytest.raises(RuntimeError, match="device-side assert"):
         et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert interrupted.is_dir()
+
+
+def test_trains_in_bfloat16_and_measures_what_comes_out(splits, tiny_checkpoint, tmp_path):
+    trainer = build(splits, tiny_checkpoint, tmp_path, bf16=True)
+    seen = set()
+    trainer.model.base_model.register_forward_pre_hook(
+        lambda module, _: seen.add((module.training, torch.is_autocast_enabled("cpu")))
+    )
+    trainer.train()
+    assert seen == {(True, True), (False, False)}
+    best = min(trainer.state.log_history, key=lambda log: -log.get("eval_accuracy", 0))
+    again = trainer.evaluate()
+    assert again["eval_loss"] == pytest.approx(best["eval_loss"], abs=1e-5)
+    assert again["eval_accuracy"] == best["eval_accuracy"]
