@@ -10,6 +10,7 @@ from .exceptions import TrainingWarning as TrainingWarning
 from .exceptions import TutorialError as TutorialError
 from .profiles import Profile as Profile
 from .profiles import get_profile as get_profile
+from .corpus import load_corpus_notes as load_corpus_notes
 from .data import load_splits as load_splits
 from .data import to_frame as to_frame
 from .auditing import audit as audit

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
+from emotion_tutorial.profiles import PROFILES
 
 SETTINGS = ("data", "text_column", "label_column", "checkpoint", "learning_rate", "epochs", "batch_size", "seed")
 """Settings of a profile that an option replaces."""
@@ -85,7 +87,10 @@ def serve(options: argparse.Namespace) -> None:
 
 def _profile(options: argparse.Namespace) -> et.Profile:
     given = {name: getattr(options, name, None) for name in SETTINGS}
-    return et.get_profile(options.profile, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.profile is None:
+        return et.get_profile(**given)
+    return dataclasses.replace(PROFILES[options.profile], **given)  # what is asked for here wins over the environment
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         subs[command.__name__] = sub
     for sub in (subs["finetune"], subs["extract"]):
         sub.add_argument("--output", type=Path, required=True, help="folder; an interrupted finetune goes on there")
-        sub.add_argument("--profile", help="quick or full: where the other settings come from")
+        sub.add_argument("--profile", choices=[*PROFILES], help="where the other settings come from")
         sub.add_argument("--data", help="embedded, hub, a Hub id, a file or a folder")
         sub.add_argument("--text-column", help="text, unless given")
         sub.add_argument("--label-column", help="label, unless given")

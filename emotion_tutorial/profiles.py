@@ -1,4 +1,4 @@
-"""The tutorial's settings: `quick` for a laptop without a network, `full` for the real data and a GPU."""
+"""The tutorial's settings: `quick` for a laptop without a network, `real` for tweets, `full` for a GPU."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ class Profile:
     Parameters
     ----------
     name
-        `quick`, `full`, or a name of your own.
+        `quick`, `real`, `full`, or a name of your own.
     data
         A source for `load_splits`.
     checkpoint
@@ -66,21 +66,25 @@ class Profile:
 
 PROFILES = {
     "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=2, batch_size=32),
+    "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32),
     "full": Profile("full", "hub", "distilbert-base-uncased", learning_rate=2e-5, epochs=2, batch_size=64),
 }
+"""`quick`: the bundled texts. `real`: tweets from the Hub. `full`: the tweets and the book's checkpoint, for a GPU."""
 
 
-def get_profile(name: str | None = None, **overrides: Any) -> Profile:
+def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     """Return a profile, with some of its settings replaced.
+
+    Environment variables win over the name and over the profile's own settings, so that notebooks can be run on
+    other data or another checkpoint without being edited: `EMOTION_TUTORIAL_PROFILE`, `_DATA`, `_CHECKPOINT`,
+    `_TEXT_COLUMN` and `_LABEL_COLUMN`.
 
     Parameters
     ----------
     name
-        `quick` or `full`. None: what the environment variable `EMOTION_TUTORIAL_PROFILE` says, or `quick`.
+        `quick`, `real` or `full`.
     **overrides
-        Settings of `Profile` to replace. They win over the environment variables
-        `EMOTION_TUTORIAL_DATA`, `_CHECKPOINT`, `_TEXT_COLUMN` and `_LABEL_COLUMN`, which in turn win
-        over the profile.
+        Settings of `Profile` to replace. They win over the environment variables.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     >>> get_profile("quick", epochs=1).epochs
     1
     """
-    name = name or os.environ.get("EMOTION_TUTORIAL_PROFILE") or "quick"
+    name = os.environ.get("EMOTION_TUTORIAL_PROFILE") or name
     if name not in PROFILES:
         raise SettingsError(
             f"Unknown profile {name!r}. Choose one of {', '.join(map(repr, PROFILES))}, "

@@ -1,16 +1,13 @@
-"""The corpus is what its generator writes, and behaves like the real data (see the data card)."""
+"""The bundled corpus is what its script writes, and what its data card says."""
 
-import re
-
-import numpy as np
 import pandas as pd
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
-from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS, load_label_errors
-from emotion_tutorial.corpus.generate import build_corpus, read_sections
+import emotion_tutorial as et
+from emotion_tutorial.corpus import CORPUS_FOLDER
+from emotion_tutorial.corpus.build import build_corpus, main
+
+KINDS = {"explicit": 0.45, "situation": 0.30, "contrast": 0.15, "irony": 0.10}
 
 
 @pytest.fixture(scope="module")
@@ -18,65 +15,51 @@ def splits() -> dict[str, pd.DataFrame]:
     return {split: pd.read_parquet(CORPUS_FOLDER / f"{split}.parquet") for split in ("train", "validation", "test")}
 
 
-@pytest.fixture(scope="module")
-def texts(splits) -> pd.Series:
-    return pd.concat([frame["text"] for frame in splits.values()], ignore_index=True)
+def test_script_writes_the_same_rows(splits, tmp_path):
+    main(tmp_path)
+    for name in (*splits, "notes"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(tmp_path / f"{name}.parquet"), pd.read_parquet(CORPUS_FOLDER / f"{name}.parquet")
+        )
 
 
-def test_generator_writes_the_same_rows(splits):
-    made, errors = build_corpus()
+def test_another_seed_deals_the_same_texts_to_other_splits(splits):
+    others, _ = build_corpus(seed=1)
+    texts = [sorted(pd.concat(made.values())["text"]) for made in (splits, others)]
+    assert texts[0] == texts[1]
+    assert set(others["test"]["text"]) != set(splits["test"]["text"])
+
+
+def test_splits_have_the_same_shares_of_labels_and_kinds(splits):
+    assert [len(frame) for frame in splits.values()] == [4000, 1000, 1000]
+    notes = et.load_corpus_notes()
+    groups = notes.groupby(["true_label", "kind"])["split"].value_counts(normalize=True).unstack("split")
+    sizes = notes.groupby(["true_label", "kind"]).size()
+    for split, share in {"train": 4 / 6, "validation": 1 / 6, "test": 1 / 6}.items():
+        assert ((groups[split] - share).abs() * sizes <= 1.5).all()
+    for kind, share in KINDS.items():
+        assert (notes["kind"] == kind).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_texts_are_distinct_and_none_is_empty_or_long(splits):
+    texts = pd.concat(splits.values())["text"]
+    assert not texts.str.casefold().duplicated().any()
+    assert texts.str.split().str.len().between(2, 60).all()
+    assert et.audit(et.load_splits("embedded"))["finding"].isin(["rare class"]).sum() == 0
+
+
+def test_notes_tell_which_labels_are_wrong_on_purpose(splits):
+    notes = et.load_corpus_notes()
+    assert notes.groupby("split")["planted"].sum().to_dict() == {"train": 200, "validation": 50, "test": 0}
     for split, frame in splits.items():
-        pd.testing.assert_frame_equal(made[split], frame)
-    pd.testing.assert_frame_equal(errors, load_label_errors())
+        of_split = notes[notes["split"] == split]
+        assert of_split["row"].tolist() == list(range(len(frame)))
+        wrong = frame["label"].to_numpy() != of_split["true_label"].to_numpy()
+        assert (wrong == of_split["planted"].to_numpy()).all()
 
 
-def test_class_shares(splits):
-    for frame in splits.values():
-        shares = frame["label"].value_counts(normalize=True).sort_index()
-        np.testing.assert_allclose(shares, [0.292, 0.335, 0.082, 0.135, 0.121, 0.036], atol=0.01)
-
-
-def test_words_per_text(texts):
-    found = np.percentile(texts.str.split().str.len(), [5, 25, 50, 75, 95])
-    np.testing.assert_allclose(found, [5, 11, 17, 25, 40], rtol=0.2)
-
-
-def test_style(texts):
-    assert texts.map(lambda text: re.fullmatch(r"[a-z]+( [a-z]+)*", text) is not None).all()
-    assert 0.3 < texts.str.contains(r"\b(?:feel|feels|feeling|felt)\b").mean() < 0.9
-
-
-def test_distinct_words_and_word_sequences(texts):
-    words = texts.str.split()
-    assert len({word for row in words for word in row}) >= 4000
-    fours = [tuple(row[i : i + 4]) for row in words for i in range(len(row) - 3)]
-    assert len(set(fours)) / len(fours) >= 0.80
-
-
-def test_no_duplicates(texts):
-    assert not texts.duplicated().any()
-
-
-def test_bag_of_words_finds_it_neither_easy_nor_hopeless(splits):
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-    model.fit(splits["train"]["text"], splits["train"]["label"])
-    assert 0.65 <= model.score(splits["test"]["text"], splits["test"]["label"]) <= 0.85
-
-
-def test_label_errors_are_five_percent_of_train_and_validation(splits):
-    errors = load_label_errors()
-    assert errors["split"].value_counts().to_dict() == {"train": 200, "validation": 50}
-    assert (errors["label"] != errors["true_label"]).all()
-    assert not errors.duplicated(["split", "row"]).any()
-    for split, group in errors.groupby("split"):
-        assert (splits[str(split)]["label"].iloc[group["row"]].to_numpy() == group["label"].to_numpy()).all()
-
-
-def test_fragments_use_known_slots_only():
-    folder = CORPUS_FOLDER / "fragments"
-    lexicon = set(read_sections(folder / "lexicon.txt"))
-    for name in (*EMOTIONS, "neutral"):
-        for lines in read_sections(folder / f"{name}.txt").values():
-            for line in lines:
-                assert set(re.findall(r"\{(\w+)\}", line)) <= lexicon, line
-                assert re.fullmatch(r"[a-z {}\[\]|]+", line), line
+def test_planted_labels_are_spread_over_all_labels(splits):
+    notes = et.load_corpus_notes().query("split == 'train' and planted")
+    planted = splits["train"]["label"].iloc[notes["row"]]
+    assert set(planted) == set(range(6))
+    assert planted.value_counts(normalize=True).max() < 0.35
