@@ -1,8 +1,8 @@
 """Measure the models of notebooks 3 and 4 on the bundled texts and on real tweets, and write the numbers down.
 
-`python benchmarks/results.py --real FOLDER` measures (about half an hour on two cores) and writes docs/results.json, and
-the tables that are made from it in the README, the data card and the notebooks. FOLDER has the real train.txt and
-val.txt; their test split is cut from train. Without `--real`, only the tables are written again.
+`python benchmarks/results.py --real FOLDER` measures, and writes docs/results.json and the tables that are made from it
+in the README, the data card and the notebooks. FOLDER has the real train.txt and val.txt; their test split is cut from
+train. Without `--real`, only the tables are written again.
 """
 
 import argparse

@@ -15,6 +15,8 @@ from datasets import DatasetDict
 import emotion_tutorial as et
 from emotion_tutorial.corpus import EMOTIONS
 
+FEEL = r"(?i)\b(?:feel\w*|felt)\b"
+
 
 def describe(splits: DatasetDict) -> dict[str, str]:
     """Return every row of the table for some splits."""
@@ -31,7 +33,7 @@ def describe(splits: DatasetDict) -> dict[str, str]:
             f"{value:.0f}" for value in np.percentile(words.map(len), [5, 25, 50, 75, 95])
         ),
         "lower case without punctuation": f"{texts.str.fullmatch('[a-z ]+').mean():.0%}",
-        "contain a form of *feel*": f"{texts.str.contains(r'(?i)\b(?:feel\w*|felt)\b').mean():.0%}",
+        "contain a form of *feel*": f"{texts.str.contains(FEEL).mean():.0%}",
         "different words": f"{len({word for row in words for word in row}):,}",
         "different runs of four words, of all": f"{len(set(fours)) / len(fours):.1%}",
         "copies within a split, leaks between splits": f"{copies}, {findings.get('leak', 0)}",
