@@ -82,7 +82,7 @@ def measure(splits: DatasetDict, profile: et.Profile) -> dict[str, Any]:
     for seed in SEEDS:
         settings = profile.hyperparameters | {"seed": seed}
         with tempfile.TemporaryDirectory() as folder:
-            trainer = et.build_trainer(tokenized, profile.checkpoint, output_dir=folder, **settings)
+            trainer: Any = et.build_trainer(tokenized, profile.checkpoint, output_dir=folder, **settings)
             seconds.append(trainer.train().metrics["train_runtime"])
             for split in judged:
                 runs["fine_tuned"][split].append(trainer.predict(tokenized[split]).predictions.argmax(axis=1))
@@ -132,8 +132,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         for split in ("validation", "test")
     }
     kinds = results["bundled"]["kinds"]
-    head = ("test accuracy in %, 95 % interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
-    by_kind = table(head, ([name, *(percent(kinds[kind][key]) for kind in KINDS)] for key, name in NAMES.items()))
+    kinds_head = ("test accuracy in %, 95 % interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
+    by_kind = table(kinds_head, ([name, *(percent(kinds[kind][key]) for kind in KINDS)] for key, name in NAMES.items()))
     return {**by_split, "kinds": by_kind}
 
 

@@ -86,8 +86,8 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _profile(options: argparse.Namespace) -> et.Profile:
-    given = {name: getattr(options, name, None) for name in SETTINGS}
-    given = {name: value for name, value in given.items() if value is not None}
+    asked = {name: getattr(options, name, None) for name in SETTINGS}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if options.profile is None:
         return et.get_profile(**given)
     return dataclasses.replace(PROFILES[options.profile], **given)  # what is asked for here wins over the environment
