@@ -16,8 +16,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 from datasets import DatasetDict
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +31,7 @@ from emotion_tutorial.corpus import EMOTIONS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results.json"
+FIGURE = ROOT / "docs" / "images" / "results.png"
 SEEDS = (0, 1, 2)
 NAMES = {
     "majority": "majority class",
@@ -39,6 +42,8 @@ NAMES = {
     "fine_tuned": "fine-tuned, mean of three seeds",
 }
 KINDS = ("explicit", "situation", "contrast", "irony")
+DRAWN = {"bag_of_words": "#7f8c99", "probe_mean": "#56b4e9", "fine_tuned": "#d55e00"}
+"""The models in the figure, and their colors."""
 
 
 def score(y: np.ndarray, runs: list[np.ndarray]) -> dict[str, Any]:
@@ -137,6 +142,28 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     return {**by_split, "kinds": by_kind}
 
 
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw the test accuracy of three models on all bundled texts, on each kind of them, and on real tweets."""
+    bundled, real = results["bundled"], results["real"]
+    rows = {f"real tweets\n({real['rows']['test']:,} texts)": real["test"]}
+    rows[f"bundled texts\n({bundled['rows']['test']:,})"] = bundled["test"]
+    rows |= {f"of them {kind}\n({bundled['kinds'][kind]['texts']})": bundled["kinds"][kind] for kind in KINDS}
+    figure, ax = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    for i, (name, color) in enumerate(DRAWN.items()):
+        scores = pd.DataFrame([row[name] for row in rows.values()])
+        y = np.arange(len(rows)) + 0.22 * (i - 1)
+        ax.hlines(y, scores["low"], scores["high"], color=color, linewidth=2.5, alpha=0.6)
+        ax.plot(scores["accuracy"], y, "o", color=color, label=NAMES[name].replace("`", ""))
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(xlim=(0.3, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy on the test split (bars: 95 % interval)")
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.grid(axis="x", color="0.92")
+    ax.set_title("Six emotions: how often each classifier is right", loc="left", fontweight="bold", pad=30)
+    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.18, 1.0), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=200)
+
+
 def write_tables(text: str, made: dict[str, str]) -> str:
     """Return a text with every table between `<!-- results: NAME -->` and `<!-- end of results -->` made anew."""
     pattern = r"(<!-- results: (\w+) -->\n).*?(\n<!-- end of results -->)"
@@ -171,7 +198,9 @@ def main() -> None:
         results["bundled"] = measure(et.load_splits("embedded"), et.get_profile("quick"))
         results["real"] = measure(et.load_splits(options.real, label_names=EMOTIONS), et.get_profile("real"))
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    made = tables(json.loads(RESULTS.read_text(encoding="utf-8")))
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))
+    draw(measured, FIGURE)
+    made = tables(measured)
     for path in pages():
         path.write_text(refresh(path, made), encoding="utf-8")
     print("\n\n".join(made.values()))
