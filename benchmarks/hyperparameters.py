@@ -1,8 +1,7 @@
-"""Which hyperparameters: one at a time, on texts cut from train; then the chosen ones on validation, a mean over seeds.
+"""Which hyperparameters: one at a time, on texts cut from train; then the chosen ones on test, a mean over seeds.
 
-A trial trains on `--texts` texts and is judged on 2,000 others, both of the training split: the validation split stays
-out of the choice. `--final` skips the trials, trains the named ones on the whole training split, once per seed, and
-judges on validation. `mean` puts the head on the mean of the hidden states instead of on [CLS]; `head x5` gives the
+A trial trains on `--texts` texts and is judged on 2,000 others, both of the training split. `--final` skips the trials,
+trains the named ones on the whole training split, once per seed, and judges on test. `mean` puts the head on the mean of the hidden states instead of on [CLS]; `head x5` gives the
 head five times the learning rate of the body.
 """
 
@@ -60,7 +59,7 @@ class MeanPooler(torch.nn.Module):
 
 
 def train(name: str, seed: int, splits: DatasetDict, checkpoint: str) -> dict[str, Any]:
-    """Train one trial; return which of the texts of `validation` it got right."""
+    """Train one trial; return which of the texts of the other split it got right."""
     settings = BASE | {key: value for key, value in TRIALS[name].items() if key not in ("mean", "head_rate")}
     settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "disable_tqdm": True}
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +97,9 @@ def main() -> None:
     parser.add_argument("--final", nargs="*", choices=TRIALS, default=[])
     options: argparse.Namespace = parser.parse_args()
     splits = load_splits(options.data)
-    if not options.final:
+    if options.final:
+        splits = DatasetDict(train=splits["train"], validation=splits["test"])
+    else:
         judged = min(2000, len(splits["train"]) // 4)
         cut = splits["train"].train_test_split(judged, seed=0, stratify_by_column="label")
         count = min(options.texts, len(cut["train"]))
@@ -111,7 +112,7 @@ def main() -> None:
     frame = pd.DataFrame(rows)
     found = {trial: mean_with_interval(frame[frame["trial"] == trial]) for trial in frame["trial"].unique()}
     table = pd.DataFrame(found).T.rename_axis("trial").reset_index()
-    judge = "validation" if options.final else "texts cut from train"
+    judge = "of test" if options.final else "texts cut from train"
     print(f"\n{len(splits['train']):,} texts, seeds: {options.repeats}; on {len(splits['validation']):,} {judge}")
     print(table.to_string(index=False))
     print(table.to_json(orient="records"))
