@@ -1,8 +1,8 @@
 """Which hyperparameters: one at a time, on texts cut from train; then the chosen ones on test, a mean over seeds.
 
 A trial trains on `--texts` texts and is judged on 2,000 others, both of the training split. `--final` skips the trials,
-trains the named ones on the whole training split, once per seed, and judges on test. `mean` puts the head on the mean of
-the hidden states instead of on [CLS]; `head x5` gives the head five times the learning rate of the body.
+trains the named ones on the whole training split, once per seed, and judges on test. `mean` puts the head on the mean
+of the hidden states instead of on [CLS]; `head x5` gives the head five times the learning rate of the body.
 """
 
 import argparse
