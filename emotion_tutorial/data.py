@@ -4,7 +4,6 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -87,20 +86,20 @@ def load_splits(
     """
     if isinstance(source, str) and source == "embedded":
         text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
-    parts, title = _open_source(source, name)
-    names = None if label_names is None else _check_names(label_names)
-    own_names, frames = None, {}
-    for split, part in parts.items():
+    title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+    names, frames = label_names, {}
+    for split, part in _pick_splits(_open_source(source, name), title).items():
         where = f"{title}, split {split!r}"
         if isinstance(part, Path):
             part = read_file(part, text_column, label_column, encoding)
-        found = getattr(part.features.get(label_column), "names", None) if isinstance(part, Dataset) else None
-        own_names = own_names or found
-        if names and found and not set(names) & set(found):
-            found = None  # the ids are into the given names
-        frames[split] = _check_rows(part, where, text_column, label_column)
-        frames[split]["label"] = _read_labels(frames[split]["label"], where, found)
-    names = names or own_names or _find_names(frames["train"]["label"], title)
+        frame = _check_rows(part, where, text_column, label_column)
+        if isinstance(part, Dataset) and isinstance(part.features[label_column], ClassLabel):
+            own_names = part.features[label_column].names
+            names = own_names if names is None else names
+            if label_names is None or set(label_names) & set(own_names):  # else the ids are into the given names
+                frame["label"] = frame["label"].map(dict(enumerate(own_names)))
+        frames[split] = frame.assign(label=_read_labels(frame["label"], where))
+    names = _find_names(frames["train"]["label"], title) if names is None else _check_names(names)
     if len(names) < 2:
         raise DataError(
             f"{title} has {len(names)} class ({', '.join(map(shorten, names))}), and a classifier needs two or more. "
@@ -125,29 +124,26 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     return frame.assign(label_name=[names[label] for label in frame["label"]])
 
 
-def _open_source(source: Source, name: str | None) -> tuple[dict[str, Any], str]:
-    """Return the path, frame or data set of each split, and what to call the source in messages."""
+def _open_source(source: Source, name: str | None) -> Any:
+    """Return what a source is or holds: a frame, a data set, the path of a file, or several of these by name."""
     if not isinstance(source, str | Path):
-        title = f"the {type(source).__name__}"
-        return _pick_splits(source, title), title
-    title, path = str(source), CORPUS_FOLDER if source == "embedded" else Path(source)
+        return source
+    path = CORPUS_FOLDER if source == "embedded" else Path(source)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for names that no file may have
         if path.is_file():
-            return {"train": path}, title
+            return path
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             try:
-                found = load_from_disk(path)
+                return load_from_disk(path)
             except ValueError as error:
                 raise DataError(f"{path}: what save_to_disk wrote is damaged: {error}. Save it again.") from error
-            return _pick_splits(found, title), title
-        files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
-        return _pick_splits(files, title), title
-    is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) and not file_format(path)
-    if source == "hub" or is_id:
-        return _pick_splits(load_hub_dataset(HUB_DATASET if source == "hub" else title, name), title), title
+        return {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
+    dataset_id = HUB_DATASET if source == "hub" else str(source)
+    if isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path):
+        return load_hub_dataset(dataset_id, name)
     raise NotFoundError(
-        f"There is no file or folder {title if len(title) < 300 else shorten(title)}. Paths are relative to "
-        f"{Path.cwd()}; a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)."
+        f"There is no file or folder {str(source) if len(str(source)) < 300 else shorten(source)}. Paths are relative "
+        f"to {Path.cwd()}; a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)."
     )
 
 
@@ -199,37 +195,30 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
     return pd.DataFrame({"text": texts, "label": labels})
 
 
-def _read_labels(labels: pd.Series, where: str, own_names: Sequence[str] | None) -> pd.Series:
+def _read_labels(labels: pd.Series, where: str) -> pd.Series:
     """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
-    codes: Any = np.arange(len(labels))
-    values: Any = labels
-    with suppress(TypeError):  # of lists and the like: then each row is looked at
+    try:
         codes, values = pd.factorize(labels)
+    except TypeError:  # of lists and the like: then each row is looked at
+        codes, values = np.arange(len(labels)), pd.Index(labels)
     for code, label in enumerate(values):
         if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
             raise DataError(
                 f"{where}, row {np.argmax(codes == code)}: the label is {shorten(label)}, but a text has one label "
                 "here, a name or an integer. Choose one per text, or train one classifier for each label."
             )
-    names = [_as_name(value) for value in values]
-    if own_names is not None:
-        ids = {str(i): name for i, name in enumerate(own_names)}
-        names = [ids.get(name or "") for name in names]
-    return pd.Series(np.array([*names, None], dtype=object)[codes], dtype=object)
+    return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
 
 
 def _as_name(label: Any) -> str | None:
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        label = int(label)
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(label).strip()) or None
 
 
 def _check_names(names: Sequence[str]) -> list[str]:
-    """Return the given label names, if they are distinct names."""
-    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"label_names= is {shorten(names)}. Give a list of names, none of them empty.")
-    if twice := [name for i, name in enumerate(names) if _as_name(name) in map(_as_name, names[:i])]:
-        raise DataError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
+    """Return label names, if they are names and differ."""
+    known = set() if isinstance(names, str) else {_as_name(name) for name in names if isinstance(name, str)}
+    if len(known - {None}) < len(names):
+        raise DataError(f"label_names= is {shorten(list(names))}. Give a list of different names, none of them empty.")
     return list(names)
 
 
@@ -271,8 +260,7 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
         if counts.min() < 2 or len(kept) < size + len(classes):
             raise DataError(
                 f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest "
-                f"class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and every class must be on both "
-                f"sides. Give a {split} split, or more rows of the rare classes."
+                f"class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one. Give more."
             )
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         splits[split] = train.select(np.sort(cut))
