@@ -172,7 +172,7 @@ def find_label_errors(
                     found[unseen] = _fine_tuned(train, list(every[unseen]), profile.checkpoint, settings)
             return found
 
-        shaped_by = [texts, ids, kind, parts, seed]
+        shaped_by = [texts, ids.tolist(), kind, parts, seed]
         if kind == "fine_tuned":
             shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
         found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())

@@ -82,21 +82,9 @@ def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     )
 
 
-def special_tokens_table(tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
-    """Return one row per special token, in id order: `token`, `id`, and the `role` it plays."""
-    roles = {
-        token: name.removesuffix("_token")
-        for name, token in tokenizer.special_tokens_map.items()
-        if isinstance(token, str)
-    }
-    frame = pd.DataFrame({"token": list(roles), "role": list(roles.values())})
-    frame.insert(1, "id", tokenizer.convert_tokens_to_ids(list(roles)))
-    return frame.sort_values("id", ignore_index=True)
-
-
 def warn_of_truncation(
     texts: Sequence[str],
-    input_ids: Sequence[Sequence[int]],
+    ids: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerBase,
     where: str,
     stacklevel: int = 3,
@@ -104,14 +92,11 @@ def warn_of_truncation(
     """Say, with a `DataWarning`, which texts were longer than the model's context."""
     limit = context_size(tokenizer)
     # Only texts that fill the context can have been cut: those few are encoded again in full.
-    full = [row for row, ids in enumerate(input_ids) if len(ids) >= limit]
+    full = [row for row, kept in enumerate(ids) if len(kept) >= limit]
     lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
-    cut = {row: length for row, length in lengths.items() if length > limit}
-    if cut:
-        rows = ", ".join(f"row {row} ({length} tokens)" for row, length in list(cut.items())[:5])
-        warnings.warn(
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
-            f"cut there: {rows}{' ...' if len(cut) > 5 else ''}.",
-            DataWarning,
-            stacklevel=stacklevel,
+    if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
+        message = (
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut there: "
+            f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}."
         )
+        warnings.warn(message, DataWarning, stacklevel=stacklevel)
