@@ -180,13 +180,12 @@ def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequen
 def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.integer]]:
     """Return lists of ids as arrays, or say what is wrong with them: lengths, values that are no ids, unknown ids."""
     arrays = {name: np.asarray(values) for name, values in given.items()}
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) > 1 or any(array.ndim != 1 or array.size == 0 for array in arrays.values()):
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"Expected equally long lists of ids with one or more in them, got the shapes {found}.")
+    if len({array.shape for array in arrays.values()}) > 1 or not all(
+        array.ndim == 1 and array.size and np.issubdtype(array.dtype, np.integer) for array in arrays.values()
+    ):
+        found = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
+        raise ValueError(f"Expected equally long lists of integer ids with one or more in them, got {found}.")
     for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} has values of type {array.dtype}, such as {array[0]!r}; expected integer ids.")
         if classes is not None and (unknown := (array < 0) | (array >= classes)).any():
             at = int(unknown.argmax())
             raise DataError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
