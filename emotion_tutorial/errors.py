@@ -204,29 +204,27 @@ def _fine_tuned(
 def _label_ids(
     texts: list[str], labels: list[Any], label_names: Sequence[str] | None
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return the names that occur, and the labels as ids of these."""
+    """Return the labels as ids of those that occur, and the names of these."""
     if len(texts) != len(labels) or not labels or not all(isinstance(text, str) for text in texts):
         raise DataError(f"Expected strings and a label for each, got {len(texts)} texts and {len(labels)} labels.")
     values = sorted(set(labels) - {None}) if label_names is None else list(label_names)
-    known = {value: i for i, value in enumerate(values)}
+    known: dict[Any, int] = {value: i for i, value in enumerate(values)}
     if label_names is not None:
         known |= {i: i for i in range(len(values))}
     ids = [known.get(label, -1) for label in labels]
     if -1 in ids:
-        row = ids.index(-1)
-        raise DataError(
-            f"labels[{row}] is {labels[row]!r}; known are {', '.join(map(str, values[:20]))}, or their ids."
-        )
+        row, there = ids.index(-1), ", ".join(map(str, values[:20]))
+        raise DataError(f"labels[{row}] is {labels[row]!r}; known are {there}, or their ids.")
     present, among_present = np.unique(ids, return_inverse=True)
     return among_present, [str(values[i]) for i in present]
 
 
 def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> None:
+    counts = np.bincount(ids)
     if folds < 2:
         raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
-    counts = np.bincount(ids)
     if len(names) < 2 or counts.min() < folds:
         raise DataError(
-            f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels. {folds} "
-            "folds need two labels or more, with as many texts as folds each: take fewer folds, or leave it out."
+            f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels. {folds} folds need "
+            "two labels or more, with as many texts as folds each."
         )
