@@ -140,17 +140,12 @@ def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
     codes = pd.factorize(rows["key"])[0]
     first = np.unique(codes, return_index=True)[1][codes]
     copy = first != np.arange(len(rows))
-    copies, others = rows[copy], rows.iloc[first[copy]]
-    same_split, same_label, same_text = (
-        copies[column].to_numpy() == others[column].to_numpy() for column in ("split", "label", "text")
-    )
+    copies, others = rows[copy], rows.iloc[first[copy]].set_axis(rows.index[copy])
+    same_split, same_label, same_text = (copies[column] == others[column] for column in ("split", "label", "text"))
     kinds = ["leak", "conflicting label", "duplicate"]
     labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalised")
-    return copies.assign(
+    return copies.join(others[["split", "row", "label"]].add_prefix("other_")).assign(
         finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
-        other_split=others["split"].to_numpy(),
-        other_row=others["row"].to_numpy(),
-        other_label=others["label"].to_numpy(),
         detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],
     )
 

@@ -56,7 +56,8 @@ def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = Fal
     DataError
         If `y` has fewer than two labels.
     """
-    _require_classes(y)
+    if len(found := np.unique(np.asarray(y))) < 2:
+        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")
     if not tune:
         return bag_of_words().fit(list(texts), y)
     grid = {"features": [_words(), _words_and_letters()], "classifier__estimator__C": [1, 3, 10]}
@@ -90,10 +91,4 @@ def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
     y : (texts,) int
         Label ids, two or more different ones.
     """
-    _require_classes(y)
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, y)
-
-
-def _require_classes(y: npt.ArrayLike) -> None:
-    if len(found := np.unique(np.asarray(y))) < 2:
-        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")

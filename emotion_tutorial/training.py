@@ -57,12 +57,11 @@ class LengthGroupedTrainer(Trainer):
         attributes: Any = vars(self.model)
         before = dict(attributes)
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
-        taken_off = {name: value for name, value in before.items() if attributes.get(name) is not value}
         try:
             return super().prediction_step(*args, **kwargs)
         finally:
             if self.is_in_train:  # which goes on in bfloat16
-                attributes.update(taken_off)
+                attributes.update(before)
 
 
 def build_trainer(
@@ -146,10 +145,8 @@ def _training_arguments(batch_size: int, given: dict[str, Any]) -> TrainingArgum
     if "per_device_train_batch_size" not in given:
         parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
         if batch_size < 1 or batch_size % parts:
-            raise SettingsError(
-                f"A batch of {batch_size} texts cannot be divided into {parts} equal parts (processes times devices of "
-                "each times accumulated steps). Choose a multiple for batch_size=."
-            )
+            shared = f"{parts} equal parts (processes, times devices of each, times accumulated steps)"
+            raise SettingsError(f"A batch of {batch_size} cannot be divided into {shared}. Choose a multiple.")
         args.per_device_train_batch_size = batch_size // parts
     return args
 
@@ -250,10 +247,8 @@ def _class_weights(given: Literal["balanced"] | Sequence[float], train: Dataset)
         weights = len(train) / np.count_nonzero(counts) / np.maximum(counts, 1)
     tensor = torch.as_tensor(weights, dtype=torch.float32)
     if tensor.shape != (len(names),) or not (tensor.isfinite() & (tensor > 0)).all():
-        raise SettingsError(
-            f"class_weights are {given!r}; expected 'balanced' or {len(names)} positive numbers, one for each of "
-            f"{', '.join(names)}."
-        )
+        expected = f"'balanced' or {len(names)} positive numbers, one for each of {', '.join(names)}"
+        raise SettingsError(f"class_weights are {given!r}; expected {expected}.")
     return tensor
 
 
