@@ -60,7 +60,9 @@ def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = Fal
         raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")
     if not tune:
         return bag_of_words().fit(list(texts), y)
-    grid = {"features": [_words(), _words_and_letters()], "classifier__estimator__C": [1, 3, 10]}
+    letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
+    both = FeatureUnion([("words", _words(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
+    grid = {"features": [_words(), both], "classifier__estimator__C": [1, 3, 10]}
     return GridSearchCV(bag_of_words(), grid, scoring="f1_macro", cv=3).fit(list(texts), y)
 
 
@@ -74,11 +76,6 @@ def bag_of_words() -> Pipeline:
 def _words(**options: Any) -> TfidfVectorizer:
     # A one-letter word such as "i" counts too. Sublinear: a word said twice is not twice as telling.
     return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", **options)
-
-
-def _words_and_letters() -> FeatureUnion:
-    letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
-    return FeatureUnion([("words", _words(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
 
 
 def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:

@@ -222,10 +222,8 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
     """Return the labels found, sorted, if they look like classes and not like ids or texts."""
     names = sorted(labels.dropna().unique())
     if len(names) > MAX_CLASSES and 10 * len(names) > len(labels):
-        raise DataError(
-            f"{title} has {len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}. Is that "
-            "an id, or a text? Name the column of classes with label_column=; if these are classes, give label_names=."
-        )
+        found = f"{len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}"
+        raise DataError(f"{title} has {found}. Name the column of classes with label_column=, or give label_names=.")
     return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
 
 
@@ -252,18 +250,15 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
         if counts.min() < 2 or len(kept) < size + len(classes):
-            raise DataError(
-                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest "
-                f"class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one. Give more."
-            )
+            rarest = f"the rarest class, {names[classes[counts.argmin()]]!r}, has {counts.min()}; both sides need one"
+            found = f"rows for split {split!r} from the {len(kept)} training rows of {title}: {rarest}"
+            raise DataError(f"Cannot cut {size} {found}. Give more rows, or a {split} split.")
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         splits[split] = train.select(np.sort(cut))
     if missing:
         splits["train"] = train.select(np.sort(kept))
-        _warn(
-            f"{title} has no {' and no '.join(missing)} split: {size} stratified rows each (seed {seed}) were cut from "
-            f"train, which keeps {len(kept)}. Similar rows may be on both sides; see audit()."
-        )
+        cut_rows = f"{size} stratified rows each (seed {seed}) were cut from train, which keeps {len(kept)}"
+        _warn(f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides.")
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 

@@ -51,23 +51,17 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
     """
     names = dataset.features["label"].names
     if names != label_names_of(model.config):
+        labelled = f"the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}"
         raise DataError(
-            f"The data have the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}. "
-            "Take the model that was trained on these labels, or load the data with its label_names=."
+            f"The data have {labelled}. Take the model of these labels, or load the data with its label_names=."
         )
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     labels = torch.tensor(frame["label"].tolist(), dtype=torch.long)
     logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
     # In double precision: in single, a loss under 1e-7 would be rounded to 0.
     losses = cross_entropy(logits.double(), labels, reduction="none")
-    return pd.DataFrame(
-        {
-            "text": frame["text"],
-            "label": [names[label] for label in labels],
-            "predicted_label": [names[label] for label in logits.argmax(dim=1)],
-            "loss": losses.numpy(),
-        }
-    )
+    frame = pd.DataFrame({"text": frame["text"], "label": [names[label] for label in labels]})
+    return frame.assign(predicted_label=[names[label] for label in logits.argmax(dim=1)], loss=losses.numpy())
 
 
 def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
@@ -177,15 +171,9 @@ def find_label_errors(
             shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
         found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
     probabilities = np.mean(found, axis=0)
-    frame = pd.DataFrame(
-        {
-            "row": np.arange(len(texts)),
-            "text": texts,
-            "label": [names[i] for i in ids],
-            "suggested_label": [names[i] for i in probabilities.argmax(axis=1)],
-            "score": 1 - get_label_quality_scores(ids, probabilities),
-        }
-    )
+    frame = pd.DataFrame({"row": np.arange(len(texts)), "text": texts, "label": [names[i] for i in ids]})
+    frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
+    frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
     return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -131,18 +131,10 @@ def compare(
     cells = np.array([only_a, only_b, texts - only_a - only_b])
     drawn = np.random.default_rng(seed).multinomial(texts, cells / texts, size=resamples)
     low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / texts, [2.5, 97.5])
-    return pd.Series(
-        {
-            "accuracy_a": right_a.mean(),
-            "accuracy_b": right_b.mean(),
-            "difference": (only_b - only_a) / texts,
-            "low": low,
-            "high": high,
-            "only_a_right": only_a,
-            "only_b_right": only_b,
-            "p_value": binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0,
-        }
-    )
+    found = {"accuracy_a": right_a.mean(), "accuracy_b": right_b.mean(), "difference": (only_b - only_a) / texts}
+    found |= {"low": low, "high": high, "only_a_right": only_a, "only_b_right": only_b}
+    found["p_value"] = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return pd.Series(found)
 
 
 def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
@@ -180,9 +172,8 @@ def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequen
 def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.integer]]:
     """Return lists of ids as arrays, or say what is wrong with them: lengths, values that are no ids, unknown ids."""
     arrays = {name: np.asarray(values) for name, values in given.items()}
-    if len({array.shape for array in arrays.values()}) > 1 or not all(
-        array.ndim == 1 and array.size and np.issubdtype(array.dtype, np.integer) for array in arrays.values()
-    ):
+    usable = [array.ndim == 1 and array.size and np.issubdtype(array.dtype, np.integer) for array in arrays.values()]
+    if len({array.shape for array in arrays.values()}) > 1 or not all(usable):
         found = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
         raise ValueError(f"Expected equally long lists of integer ids with one or more in them, got {found}.")
     for name, array in arrays.items():

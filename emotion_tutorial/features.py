@@ -69,7 +69,7 @@ def extract_hidden_states(
             ids = dataset["input_ids"][:]
         else:
             ids = encode(dataset["text"][:], tokenizer)
-            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}")
+            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=3)
         compute = partial(_hidden_states, worker, ids, tokenizer, vector)
         key = digest(ids, encoder, vector, precision) if cache else ""
         vectors = cached_array("hidden-states", key, compute) if cache else compute()

@@ -60,10 +60,7 @@ def predict_logits(
 
 
 def forward_in_batches(
-    model: PreTrainedModel,
-    input_ids: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    description: str,
+    model: PreTrainedModel, input_ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, description: str
 ) -> Iterator[tuple[npt.NDArray[np.intp], Any, torch.Tensor]]:
     """Run a model over texts in batches of similar length, without dropout and without gradients.
 

@@ -101,10 +101,8 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
     if weights and not any(folder.glob("*.safetensors")):
-        raise CheckpointError(
-            f"{checkpoint} has no weights in safetensors. Others, such as pytorch_model.bin, are pickles, which can "
-            "run any code: they are never loaded. Choose another checkpoint, or have it saved by a new transformers."
-        )
+        advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."
+        raise CheckpointError(f"{checkpoint} has no weights in safetensors. {advice}")
     return folder
 
 
@@ -198,10 +196,10 @@ def load_classifier(
         if len(names) < 2:
             raise DataError(f"A classifier needs two labels or more, got {names}.")
         if own not in (None, names, unnamed) and not new_head:
-            raise CheckpointError(
-                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}. "
-                "Leave label_names= out to use it as it is, or train a new head: new_head=True."
+            found = (
+                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
             )
+            raise CheckpointError(f"{found}. Leave label_names= out, or replace its head and train it: new_head=True.")
         options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
         options["label2id"] = {name: i for i, name in enumerate(names)}
     elif own is None or new_head:
@@ -229,13 +227,9 @@ def describe_setup(profile: Profile) -> str:
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     device = best_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    return (
-        f"versions    Python {platform.python_version()}, {versions}\n"
-        f"device      {device.type} ({name})\n"
-        f"profile     {profile.name}\n"
-        f"data        {profile.data}\n"
-        f"checkpoint  {profile.checkpoint}"
-    )
+    rows = {"versions": f"Python {platform.python_version()}, {versions}", "device": f"{device.type} ({name})"}
+    rows |= {"profile": profile.name, "data": profile.data, "checkpoint": profile.checkpoint}
+    return "\n".join(f"{row:<12}{value}" for row, value in rows.items())
 
 
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:

@@ -126,8 +126,7 @@ def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) 
             if separator:
                 rows.append((text.strip(), label.strip()))
             elif line.strip():
-                found = shorten(line.strip())
-                raise DataError(f"{path}, line {number}: no ';' between text and label in {found}. Write 'text;label'.")
+                raise DataError(f"{path}, line {number}: no ';' between text and label in {shorten(line.strip())}.")
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
 
 
@@ -135,10 +134,8 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
     usual = "\t" if file_format(path) == ".tsv" else ","
     with _open(path, encoding, newline="") as file, warnings.catch_warnings():
         start = list(islice(file, 100))
-        headers = {
-            separator: [name.strip() for name in next(filter(None, csv.reader(start, delimiter=separator)), [])]
-            for separator in (usual, *SEPARATORS)
-        }
+        first_rows = {each: next(filter(None, csv.reader(start, delimiter=each)), []) for each in (usual, *SEPARATORS)}
+        headers = {separator: [name.strip() for name in row] for separator, row in first_rows.items()}
         fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
         best = (fitting or sorted(headers, key=lambda separator: -len(headers[separator])))[0]
         advice = f" If its first line is data, write {text_column + usual + label_column!r} above it."

@@ -37,7 +37,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
 
     tokenized = splits.map(encode_batch, batched=True, desc="tokenize")
     for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
-        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}")
+        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}", stacklevel=3)
     return tokenized
 
 
@@ -72,22 +72,14 @@ def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     `covers` is empty for tokens that the tokenizer added, such as [CLS].
     """
     encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-    return pd.DataFrame(
-        {
-            "token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]),
-            "id": encoded["input_ids"],
-            "special": [bool(special) for special in encoded["special_tokens_mask"]],
-            "covers": [text[start:end] for start, end in encoded["offset_mapping"]],
-        }
-    )
+    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]), "id": encoded["input_ids"]})
+    table["special"] = [bool(special) for special in encoded["special_tokens_mask"]]
+    table["covers"] = [text[start:end] for start, end in encoded["offset_mapping"]]
+    return table
 
 
 def warn_of_truncation(
-    texts: Sequence[str],
-    ids: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    where: str,
-    stacklevel: int = 3,
+    texts: Sequence[str], ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, where: str, stacklevel: int
 ) -> None:
     """Say, with a `DataWarning`, which texts were longer than the model's context."""
     limit = context_size(tokenizer)
