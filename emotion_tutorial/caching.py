@@ -29,8 +29,8 @@ def digest(*things: Any) -> str:
     Parameters
     ----------
     *things
-        `DatasetDict`, `Dataset`, NumPy arrays of numbers or strings, models (by their configuration and weights), paths
-        (a file by its bytes, a folder by its files, not those of subfolders), and whatever JSON can express.
+        `DatasetDict`, `Dataset`, models (by their configuration and weights), paths (a file by its bytes, a folder by
+        its files, not those of subfolders), and whatever JSON can express; of arrays, their `tolist()`.
 
     Raises
     ------
@@ -55,9 +55,6 @@ def _pieces(thing: Any) -> Iterator[bytes]:
         yield repr(thing.features).encode()
         for batch in thing.with_format(None).iter(10_000):
             yield json.dumps(batch, default=str).encode()
-    elif isinstance(thing, np.ndarray) and thing.dtype != object:  # whose bytes would be addresses
-        yield f"{thing.dtype} {thing.shape}".encode()
-        yield np.ascontiguousarray(thing).tobytes()
     elif isinstance(thing, torch.nn.Module):
         yield str(getattr(thing, "config", "")).encode()
         for name, weight in thing.state_dict().items():

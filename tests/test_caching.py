@@ -31,7 +31,6 @@ def folder(path: Path, text: str) -> Path:
     return path
 
 
-LONG = np.zeros(10_000)
 DIFFERENT = {
     "Dataset": [dataset(), dataset("ac"), dataset(["ab", ""]), dataset(labels=(1, 1)), dataset(names="xz")],
     "DatasetDict": [
@@ -39,7 +38,6 @@ DIFFERENT = {
         DatasetDict(train=dataset(), dev=dataset()),
         DatasetDict(train=dataset(), test=dataset(labels=(1, 0))),
     ],
-    "array": [LONG, np.where(np.arange(10_000) == 5000, 1.0, LONG), LONG.astype(np.float32), LONG.reshape(100, 100)],
     "model": [model(), model(2.0), model().half()],
     "settings": [{"rate": 0.1, "names": ["a", None]}, {"rate": 0.2, "names": ["a", None]}],
 }
@@ -59,7 +57,7 @@ def test_digest_covers_the_files_of_a_folder_wherever_it_is(tmp_path):
     assert digest(one) != before
 
 
-@pytest.mark.parametrize("thing", [object(), {1, 2}, [model()], np.array(["a"], dtype=object), lambda: 0])
+@pytest.mark.parametrize("thing", [object(), {1, 2}, [model()], np.zeros(10_000), lambda: 0])
 def test_digest_refuses_what_it_cannot_read(thing):
     with pytest.raises(TypeError):
         digest(thing)

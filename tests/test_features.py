@@ -9,6 +9,7 @@ import torch
 from datasets import DatasetDict
 
 import emotion_tutorial as et
+from emotion_tutorial.inference import TOKEN_BUDGET
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +75,10 @@ def test_bfloat16_is_close(small, tokenizer):
     assert encoder.dtype == torch.float32
 
 
-def test_batches_keep_to_the_token_budget_with_little_padding(small, encoder, tokenizer, batches):
+def test_batches_keep_to_the_token_budget_with_little_padding(small, encoder, tokenizer, batches, monkeypatch):
+    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 256)
     tokenized = et.tokenize(small["train"], tokenizer)
-    states(tokenized, encoder, tokenizer, precision="float32", token_budget=256)
+    states(tokenized, encoder, tokenizer, precision="float32")
     assert all(shape.numel() <= 256 for shape in batches)
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     assert sum(shape.numel() for shape in batches) < 1.1 * sum(lengths)
