@@ -145,6 +145,17 @@ def test_hidden_states_of_a_text_are_its_own(trained: Trained, pooling: str, sid
     assert np.ptp(alone, axis=0).max() > 0.1
 
 
+@pytest.mark.parametrize("trained", ["gpt2", "llama", "qwen3"], indirect=True)
+def test_decoder_is_pooled_at_its_last_token(trained: Trained):
+    encoder, tokenizer = et.load_encoder(trained.checkpoint, "cpu"), et.load_tokenizer(trained.checkpoint)
+    texts = [text for text in TEXTS if text]
+    settings = {"precision": "float32", "cache": False}
+    found = et.extract_hidden_states(Dataset.from_dict({"text": texts}), encoder, tokenizer, **settings)
+    with torch.inference_mode():
+        last = [encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1].numpy() for text in texts]
+    np.testing.assert_allclose(found["hidden_state"], last, atol=1e-5)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_probabilities_of_a_text_are_its_own(trained: Trained, side: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trained.tokenizer, "padding_side", side)

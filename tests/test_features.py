@@ -1,5 +1,7 @@
 """Hidden states of texts, where they are kept, and their projection."""
 
+import copy
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -117,6 +119,22 @@ def test_each_pooling_and_precision_has_vectors_of_its_own(small, encoder, token
         np.testing.assert_array_equal(kept, computed)
 
 
+def test_other_texts_another_order_and_other_weights_have_vectors_of_their_own(small, encoder, tokenizer):
+    other = copy.deepcopy(encoder)
+    other.embeddings.word_embeddings.weight.mul_(2)
+    backwards = small["test"].select(range(119, -1, -1))
+    for model, texts in product((encoder, other), (small["test"], small["train"], backwards)):
+        kept, computed = (states(texts, model, tokenizer, cache=cache) for cache in (True, False))
+        np.testing.assert_array_equal(kept, computed)
+
+
+def test_dropout_is_off_and_the_mode_is_kept(small, tiny_checkpoint, tokenizer):
+    encoder = et.load_encoder(tiny_checkpoint, "cpu")
+    expected = states(small["test"], encoder, tokenizer, cache=False)
+    np.testing.assert_array_equal(states(small["test"], encoder.train(), tokenizer, cache=False), expected)
+    assert encoder.training
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:20], lambda data: b""])
 def test_damaged_file_is_computed_again(small, encoder, tokenizer, artifacts, damage):
     first = states(small["test"], encoder, tokenizer)
@@ -146,3 +164,24 @@ def test_projection_is_seeded():
     assert (list(first.columns), len(first)) == (["X", "Y"], 60)
     np.testing.assert_array_equal(first, et.project_2d(X, seed=1))
     assert not np.allclose(first, et.project_2d(X, seed=2))
+
+
+FAKE_UMAP = """
+import sys
+tensorflow_was_hidden = sys.modules.get("tensorflow", 0) is None
+class UMAP:
+    def __init__(self, **settings): pass
+    def fit_transform(self, X): return X[:, :2]
+"""
+
+
+def test_projection_leaves_tensorflow_alone_and_names_its_extra(tmp_path, monkeypatch):
+    for name in ("umap", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that what is there now comes back
+    with pytest.raises(et.MissingExtraError, match="notebooks"):
+        et.project_2d(np.eye(3))
+    del sys.modules["umap"], sys.modules["tensorflow"]
+    (tmp_path / "umap.py").write_text(FAKE_UMAP)
+    monkeypatch.syspath_prepend(tmp_path)
+    et.project_2d(np.eye(3))
+    assert not sys.modules["umap"].tensorflow_was_hidden
