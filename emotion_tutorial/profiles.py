@@ -98,6 +98,5 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     if name not in PROFILES:
         known = ", ".join(map(repr, PROFILES))
         raise SettingsError(f"Unknown profile {name!r}. Choose {known} here or in EMOTION_TUTORIAL_PROFILE.")
-    variables = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}") for setting in ENVIRONMENT}
-    given = {setting: value for setting, value in variables.items() if value}
+    given = {name: value for name in ENVIRONMENT if (value := os.environ.get(f"EMOTION_TUTORIAL_{name.upper()}"))}
     return dataclasses.replace(PROFILES[name], **(given | overrides))

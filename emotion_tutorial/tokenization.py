@@ -87,8 +87,8 @@ def warn_of_truncation(
     full = [row for row, kept in enumerate(ids) if len(kept) >= limit]
     lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
     if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
+        shown = f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}"
         message = (
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut there: "
-            f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}."
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and cut: {shown}."
         )
         warnings.warn(message, DataWarning, stacklevel=stacklevel)
