@@ -112,8 +112,3 @@ def test_pickled_weights_are_refused(tiny_checkpoint, tmp_path):
 def test_missing_folder_is_said(checkpoint):
     with pytest.raises(et.NotFoundError, match="no folder"):
         et.load_tokenizer(checkpoint)
-
-
-def test_unreachable_hub_is_said():
-    with pytest.raises(et.HubError, match="distilbert-base-uncased"):
-        et.load_tokenizer("distilbert-base-uncased")

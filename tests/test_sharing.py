@@ -65,14 +65,15 @@ def test_saving_deletes_nothing(model, tokenizer, tmp_path):
 def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path, monkeypatch):
     folder = save_model(model, tokenizer, tmp_path, limits=["first"])
     before = contents(folder)
-    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(folder)], check=False)
-    assert killed.returncode == 9
-    assert contents(folder) == before
     refusal = PermissionError(errno.EACCES, "denied")
     monkeypatch.setattr(tokenizer, "save_pretrained", Mock(side_effect=refusal))
     with pytest.raises(PermissionError) as caught:
         save_model(model, tokenizer, folder, limits=["second"])
     assert caught.value is refusal  # said as the system says it
+    assert contents(folder) == before
+    assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(folder)], check=False)
+    assert killed.returncode == 9
     assert contents(folder) == before
 
 

@@ -282,22 +282,20 @@ def interrupted(splits, profile, tmp_path) -> Path:
     return checkpoint
 
 
+def test_interrupted_training_goes_on(trained, splits, profile, tmp_path, interrupted):
+    interrupted.with_name("checkpoint-20").mkdir()  # as if killed while saving
+    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+    assert not list(tmp_path.glob("*.training"))
+
+
 SCRIPT = """
-import json, os, sys, time
-import datasets, numpy as np, transformers
+import json, os, sys
+import datasets, numpy as np
 import emotion_tutorial as et
 
-folder, settings, options, last_step = sys.argv[1], *map(json.loads, sys.argv[2:])
-train, steps = transformers.Trainer.training_step, []
-
-def train_until_the_last(self, *given):
-    steps.append(1)
-    if len(steps) == last_step:
-        print("stalled", flush=True)
-        time.sleep(600)
-    return train(self, *given)
-
-transformers.Trainer.training_step = train_until_the_last
+folder, settings, options = sys.argv[1], *map(json.loads, sys.argv[2:])
 splits, profile = datasets.load_from_disk(folder + "/data"), et.get_profile("quick", **settings)
 for _ in range(2):
     trainer = et.load_or_train(splits, profile, folder=folder, **options)
@@ -306,32 +304,13 @@ np.save(f"{folder}/rank-{os.environ['RANK']}.npy", found.predictions)
 """
 
 
-def script(splits, profile, folder: Path, last_step: int) -> list[str]:
-    """Write what trains in another process; return its arguments."""
-    splits.save_to_disk(folder / "data")
-    (folder / "script.py").write_text(SCRIPT)
-    settings = SETTINGS | {"checkpoint": profile.checkpoint}
-    return [str(folder / "script.py"), str(folder), *map(json.dumps, (settings, QUIETLY, last_step))]
-
-
-def test_killed_training_goes_on(trained, splits, profile, tmp_path):
-    command = [sys.executable, *script(splits, profile, tmp_path, 15)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert any(line.startswith("stalled") for line in process.stdout)
-    process.kill()
-    process.communicate()
-    [checkpoint] = tmp_path.glob("*.training/checkpoint-*")
-    checkpoint.with_name("checkpoint-20").mkdir()  # as if killed while saving
-    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
-        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
-    assert not list(tmp_path.glob("*.training"))
-
-
 @pytest.mark.slow
 def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run([*launcher, *script(splits, profile, tmp_path, 0)], check=True, timeout=300)
+    splits.save_to_disk(tmp_path / "data")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    settings = map(json.dumps, (SETTINGS | {"checkpoint": profile.checkpoint}, QUIETLY))
+    subprocess.run([*launcher, str(tmp_path / "script.py"), str(tmp_path), *settings], check=True, timeout=300)
     forbid_training(monkeypatch)
     trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
