@@ -119,8 +119,8 @@ def _read(split: str, dataset: Dataset) -> pd.DataFrame:
     labels = frame["label"].map(dict(enumerate(label.names)))
     if labels.isna().any():
         row = int(np.argmax(labels.isna()))
-        found = f"the label is {frame['label'].iloc[row]}, and not one of 0 to {label.num_classes - 1}"
-        raise DataError(f"Split {split!r}, row {row}: {found}. Leave such rows or the split out.")
+        known = f"0 to {label.num_classes - 1}"
+        raise DataError(f"Split {split!r}, row {row}: the label is {frame['label'][row]}, not {known}. Leave it out.")
     return pd.DataFrame({"split": split, "row": range(len(frame)), "text": frame["text"].fillna(""), "label": labels})
 
 

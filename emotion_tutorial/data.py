@@ -19,8 +19,6 @@ from emotion_tutorial.reading import file_format, read_file, require_columns, sh
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a source may have them."""
-HELD_OUT_SHARE = 0.1
-"""The share of the training rows that is cut for a split that is missing."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
 LABEL_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))
@@ -200,8 +198,7 @@ def _read_labels(labels: pd.Series, where: str) -> pd.Series:
     for code, label in enumerate(values):
         if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
             row = np.argmax(codes == code)
-            advice = "but a text has one label here, a name or an integer. Choose one per text."
-            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, {advice}")
+            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but a text has one label. Choose one.")
     return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
 
 
@@ -244,7 +241,7 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
     names, labels = train.features["label"].names, train.data.column("label").to_numpy()
-    size = max(round(HELD_OUT_SHARE * len(train)), len(names))
+    size = max(round(len(train) / 10), len(names))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)

@@ -195,9 +195,8 @@ def _metrics(
     # Where a divisor is 0, so is what it divides.
     f1 = 2 * correct / np.maximum(true + predicted, 1)
     of_classes = {"precision": correct / np.maximum(predicted, 1), "recall": correct / np.maximum(true, 1), "f1": f1}
-    overall = {
+    return of_classes, {
         "accuracy": correct.sum(axis=1) / true.sum(axis=1),
         "macro_f1": f1.sum(axis=1) / (true + predicted > 0).sum(axis=1),
         "weighted_f1": (f1 * true).sum(axis=1) / true.sum(axis=1),
     }
-    return of_classes, overall

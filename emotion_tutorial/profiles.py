@@ -96,7 +96,6 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     """
     name = name or os.environ.get("EMOTION_TUTORIAL_PROFILE") or "quick"
     if name not in PROFILES:
-        known = ", ".join(map(repr, PROFILES))
-        raise SettingsError(f"Unknown profile {name!r}. Choose {known} here or in EMOTION_TUTORIAL_PROFILE.")
+        raise SettingsError(f"No profile {name!r}. Choose one of {[*PROFILES]}, here or in EMOTION_TUTORIAL_PROFILE.")
     given = {name: value for name in ENVIRONMENT if (value := os.environ.get(f"EMOTION_TUTORIAL_{name.upper()}"))}
     return dataclasses.replace(PROFILES[name], **(given | overrides))

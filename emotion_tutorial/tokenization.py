@@ -51,9 +51,8 @@ def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[lis
     DataError
         If something is not a string.
     """
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+    if bad := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
+        raise DataError(f"texts[{bad[0]}] is {texts[bad[0]]!r}, not a string. Leave it out.")
     if not texts:
         return []
     encoded = tokenizer(list(texts), truncation=True, max_length=context_size(tokenizer))
