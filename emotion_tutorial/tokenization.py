@@ -88,6 +88,7 @@ def warn_of_truncation(
     if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
         shown = f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}"
         message = (
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and cut: {shown}."
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
+            f"cut there: {shown}."
         )
         warnings.warn(message, DataWarning, stacklevel=stacklevel)

@@ -112,7 +112,7 @@ def test_batch_size_is_that_of_a_step(splits, tiny_checkpoint, tmp_path, monkeyp
     options = {"gradient_accumulation_steps": accumulated}
     args = build(splits, tiny_checkpoint, tmp_path, batch_size=32, **options).args
     assert args.train_batch_size * args.world_size * args.gradient_accumulation_steps == 32
-    with pytest.raises(et.SettingsError, match="30 texts cannot be divided into 4"):
+    with pytest.raises(et.SettingsError, match="batch of 30 cannot be divided into 4"):
         build(splits, tiny_checkpoint, tmp_path, batch_size=30, **options)
 
 
