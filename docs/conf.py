@@ -18,8 +18,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 autodoc_typehints = "none"  # the signature would be longer than the text, which says it in words
 autodoc_member_order = "bysource"
-python_display_short_literal_types = True
-python_maximum_signature_line_length = 88
+add_module_names = False
 highlight_language = "none"  # what a cell printed is not Python
 
 html_theme = "sphinx_book_theme"
@@ -30,6 +29,8 @@ html_copy_source = False
 html_theme_options = {
     "use_download_button": False,  # it would give the Markdown; each page links to its notebook
     "use_fullscreen_button": False,
+    "navbar_persistent": [],  # the sidebar has the search
+    "footer_content_items": [],
     "show_toc_level": 2,
 }
 if address := PROJECT.get("urls", {}).get("Repository"):

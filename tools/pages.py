@@ -30,9 +30,12 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-BUILD = ROOT / "build"
 MAX_FIGURE_BYTES = 200_000
-HIDDEN = "hidden-assertions"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY = PROJECT.get("urls", {}).get("Repository")
+INSTALL = """!git clone --depth 1 {0} course
+%pip install --quiet "./course[embedded,keras,notebooks,onnx,openvino,serve]"
+%cd course/{1}"""
 WARNING = re.compile(r"^.*?:\d+: (\w+Warning: .*)$", re.MULTILINE)
 
 
@@ -73,56 +76,44 @@ def execute(path: Path) -> NotebookNode:
         try:
             client.execute()
         except CellExecutionError as error:
-            number = sum(not is_tagged(cell, HIDDEN) for cell in notebook.cells[: errors[-1] + 1])
+            number = sum(not cell.metadata.get("hidden") for cell in notebook.cells[: errors[-1] + 1])
             raise SystemExit(f"{path.name}, cell {number} failed:\n{error}") from error
-    notebook.cells = [cell for cell in notebook.cells if not is_tagged(cell, HIDDEN)]
+    notebook.cells = [cell for cell in notebook.cells if not cell.metadata.get("hidden")]
     return notebook
-
-
-def is_tagged(cell: NotebookNode, tag: str) -> bool:
-    """Say whether a cell has a tag."""
-    return tag in cell.metadata.get("tags", [])
 
 
 def hidden_assertions(cell: NotebookNode) -> list[NotebookNode]:
     """Return a cell that checks what the text claims; a hook that asserts nothing only makes the tests faster."""
     source = "\n".join(cell.metadata.get("nbmake", {}).get("post_cell_execute", []))
-    return [new_code_cell(source, metadata={"tags": [HIDDEN]})] if "assert " in source else []
+    return [new_code_cell(source, metadata={"hidden": True})] if "assert " in source else []
 
 
 def clean_outputs(cell: NotebookNode) -> None:
     """Drop progress bars, reports and log lines; keep warnings, and tables without their styles."""
+    kept = []
     for output in cell.outputs:
+        data = output.get("data", {})
         if output.output_type == "stream" and output.name == "stderr":
             output.text = "".join(f"{warning}\n" for warning in WARNING.findall(output.text))
         elif output.output_type == "stream":
             output.text = re.sub(r"^\[torch\.onnx\].*\n", "", output.text, flags=re.MULTILINE)
-        data = output.get("data", {})
-        if "text/html" in data:
+        elif "text/html" in data:
             table = re.sub(r"<progress.*?</progress>(\s*\[[^\]]*\])?", "", data["text/html"], flags=re.DOTALL)
             table = re.sub(r"<style.*?</style>|</?(?:div|p)\b[^>]*>", "", table, flags=re.DOTALL)
             table = re.sub(r'<(table|thead|tbody|tr|th|td)(?: (?:id|class|border|style)="[^"]*")+\s*', r"<\1", table)
-            data["text/html"] = re.sub(r"\n\s*", "\n", table).strip() + "\n"
-    cell.outputs = [output for output in cell.outputs if not is_empty(output)]
-
-
-def is_empty(output: NotebookNode) -> bool:
-    """Say whether nothing is left of an output, or it is a widget, which shows progress."""
-    data = output.get("data", {})
-    if "application/vnd.jupyter.widget-view+json" in data or not data.get("text/html", "table").strip():
-        return True
-    return output.output_type == "stream" and not output.text
+            data["text/html"] = re.sub(r"\n\s*", "\n", table).strip()
+        is_widget = "application/vnd.jupyter.widget-view+json" in data
+        if not is_widget and output.get("text", "some") and data.get("text/html", "some"):
+            kept.append(output)
+    cell.outputs = kept
 
 
 def fold_solutions(cells: list[NotebookNode]) -> list[NotebookNode]:
     """Put cells in a row that are tagged as a solution into a fold."""
     folded = []
-    for is_solution, group in itertools.groupby(cells, lambda cell: is_tagged(cell, "solution")):
-        pieces = list(group)
-        if is_solution:
-            before = new_markdown_cell("<details>\n<summary>Solution</summary>")
-            pieces = [before, *pieces, new_markdown_cell("</details>")]
-        folded += pieces
+    for is_solution, group in itertools.groupby(cells, lambda cell: "solution" in cell.metadata.get("tags", [])):
+        around = ["<details>\n<summary>Solution</summary>", "</details>"] if is_solution else []
+        folded += [*map(new_markdown_cell, around[:1]), *group, *map(new_markdown_cell, around[1:])]
     return folded
 
 
@@ -132,19 +123,17 @@ def make_page(path: Path) -> dict[str, bytes]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             clean_outputs(cell)
-    texts = figure_texts(notebook)
     notebook.cells = fold_solutions(notebook.cells)
     body, resources = MarkdownExporter().from_notebook_node(
         notebook, resources={"unique_key": name, "output_files_dir": "figures"}
     )
     files = {}
-    for (figure, data), text in zip(resources["outputs"].items(), texts, strict=True):
+    for figure, data in resources["outputs"].items():
+        text = notebook.cells[int(figure.rsplit("_", 2)[1])].metadata.get("alt", "")  # the name has the cell's number
         files[figure], width = shrink(data)
-        shown = f'<img src="{figure}" alt="{html.escape(text)}" width="{width // 2}">'
-        body = body.replace(f"![png]({figure})", shown)
-    body = re.sub(r"\((?:\.\./)?(?:(?:notebooks|examples)/)?(\w+)\.ipynb\)", r"(\1.md)", body)
-    body = re.sub(r"\(solutions/(\w+)\.ipynb\)", r"(\1_solutions.md)", body)
-    body = re.sub(r"\x1b\[[0-9;]*m", "", body).replace(sys.prefix, ".venv").replace("../docs/", "")
+        body = body.replace(f"![png]({figure})", f'<img src="{figure}" alt="{html.escape(text)}" width="{width // 2}">')
+    body = re.sub(r"\(([./\w]+\.ipynb)\)", lambda link: f"({page_name(Path(link[1]))}.md)", body)
+    body = re.sub(rf"\x1b\[[0-9;]*m|{re.escape(str(ROOT))}/|\.\./docs/", "", body.replace(sys.prefix, ".venv"))
     links, copy = notebook_links(path)
     title, rest = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip().split("\n", 1)
     head = f"<!-- made from {path.name}, sources {source_digest(path)}, by `make docs` -->"
@@ -153,39 +142,17 @@ def make_page(path: Path) -> dict[str, bytes]:
 
 
 def notebook_links(path: Path) -> tuple[str, dict[str, bytes]]:
-    """Return links to a notebook, and a copy with a cell that installs the package where it has to be installed.
-
-    There are links to services, and the copy that they open, once `pyproject.toml` names the repository.
-    """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    links = ["[Contents](index.md)", f"[Notebook]({Path(os.path.relpath(path, DOCS)).as_posix()})"]
-    address = project.get("urls", {}).get("Repository", "").removesuffix("/")
-    if not address:
-        return " | ".join(links), {}
-    folder = address.rsplit("/", 1)[1]
-    install = (
-        f"!git clone --depth 1 {address}\n"
-        f'%pip install --quiet "./{folder}[embedded,keras,notebooks,onnx,openvino,serve]"\n'
-        f"%cd {folder}/{Path(os.path.relpath(path.parent, ROOT)).as_posix()}"
-    )
+    """Return links to a notebook and, once there is a repository, to services, with the copy that these open."""
+    links = f"[Contents](index.md) · [Notebook]({Path(os.path.relpath(path, DOCS)).as_posix()})"
+    if not REPOSITORY:
+        return links, {}
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(1, new_code_cell(install))
+    notebook.cells.insert(1, new_code_cell(INSTALL.format(REPOSITORY, os.path.relpath(path.parent, ROOT))))
     copy = f"notebooks/{page_name(path)}.ipynb"
-    file = f"{address}/blob/main/docs/{copy}"
+    file = f"{REPOSITORY}/blob/main/docs/{copy}"
     colab = file.replace("https://github.com/", "https://colab.research.google.com/github/")
-    links += [f"[Colab]({colab})", f"[Kaggle](https://kaggle.com/kernels/welcome?src={file})"]
-    return " | ".join(links), {copy: nbformat.writes(notebook).encode()}
-
-
-def figure_texts(notebook: NotebookNode) -> list[str]:
-    """Return the text alternative of each figure, in order: the exporter writes fixed words instead."""
-    return [
-        cell.metadata.get("alt", "")
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
+    links += f" · [Colab]({colab}) · [Kaggle](https://kaggle.com/kernels/welcome?src={file})"
+    return links, {copy: nbformat.writes(notebook).encode()}
 
 
 def shrink(png: bytes) -> tuple[bytes, int]:
@@ -214,20 +181,9 @@ def write_pages(paths: list[Path], folder: Path) -> None:
 def build_site(source: Path, site: Path) -> None:
     """Build the site from a folder of pages; a warning is an error."""
     shutil.rmtree(site, ignore_errors=True)
-    options = ["-W", "--keep-going", "--quiet", "--fresh-env", "-d", f"{site}.cache"]
-    if build_main([*options, str(source), str(site)]):
+    if build_main(["-W", "--keep-going", "--quiet", "--fresh-env", "-d", f"{site}.cache", str(source), str(site)]):
         raise SystemExit("The site was not built: see the warnings above.")
     print(f"Open {site / 'index.html'}")
-
-
-def copy_sources(target: Path) -> Path:
-    """Copy what the site is made of, so that the committed pages stay as they are; return the folder of pages."""
-    shutil.rmtree(target, ignore_errors=True)
-    for name in ("docs", "notebooks", "examples"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("artifacts", ".*"))
-    for name in ("CHANGELOG.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, target)
-    return target / "docs"
 
 
 def main() -> None:
@@ -240,10 +196,14 @@ def main() -> None:
         # Notebooks run in their own folder: a path given to this command is relative to here.
         if (value := os.environ.get(name)) and (Path(value).exists() or name.endswith("ARTIFACTS")):
             os.environ[name] = str(Path(value).resolve())
-    pages = DOCS
+    folder = ROOT / "build" / "pages" if options.kind == "notebooks" else ROOT
     if options.kind == "notebooks":
-        pages = copy_sources(BUILD / "pages")
-        write_pages(notebook_paths(options.only), pages)
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("docs", "notebooks", "examples"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("artifacts", ".*"))
+        for name in ("CHANGELOG.md", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder)
+        write_pages(notebook_paths(options.only), folder / "docs")
     elif options.kind == "docs":
         for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
             os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
@@ -251,7 +211,7 @@ def main() -> None:
             # Trained again, so that the pages show a training and not what is left of an earlier one.
             os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = artifacts
             write_pages(notebook_paths(options.only), DOCS)
-    build_site(pages, BUILD / "site")
+    build_site(folder / "docs", ROOT / "build" / "site")
 
 
 if __name__ == "__main__":
