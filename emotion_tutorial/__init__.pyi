@@ -51,10 +51,6 @@ from .plotting import plot_class_probabilities as plot_class_probabilities
 from .plotting import plot_confusion_matrix as plot_confusion_matrix
 from .plotting import plot_hexbins as plot_hexbins
 from .plotting import plot_text_lengths as plot_text_lengths
-from .score_plots import plot_calibration as plot_calibration
 from .score_plots import plot_explanation as plot_explanation
-from .score_plots import plot_gains as plot_gains
 from .score_plots import plot_learning_curve as plot_learning_curve
 from .score_plots import plot_scores as plot_scores
-from .diagrams import draw_classifier as draw_classifier
-from .diagrams import draw_training_modes as draw_training_modes

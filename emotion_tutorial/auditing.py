@@ -54,7 +54,7 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
     Raises
     ------
     DataError
-        If there is no split, or one lacks a `text` of strings or a `label` with names, or a label is missing or not
+        If a split lacks a `text` of strings or a `label` with names, or a label is missing or not
         one of the names.
     """
     rows = _stack(splits)
@@ -63,7 +63,8 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
     long = rows.assign(finding="over-long", detail=words.astype(str) + " words")[words > max_words]
     found = pd.concat([_find_copies(rows), empty, long]).sort_index(kind="stable")
     found = pd.concat([found, _find_rare_classes(splits, rows, min_class_rows)], ignore_index=True)
-    return found[COLUMNS].astype({"row": "Int64", "other_row": "Int64"})
+    found = found.reindex(columns=COLUMNS).fillna(dict.fromkeys(("text", "other_split", "other_label", "detail"), ""))
+    return found.astype({"row": "Int64", "other_row": "Int64"})
 
 
 def drop_leaks(splits: DatasetDict) -> DatasetDict:
@@ -105,28 +106,21 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
 
 
 def _stack(splits: DatasetDict) -> pd.DataFrame:
-    if not splits:
-        raise DataError("There is no split to look at.")
     rows = pd.concat([_read(split, dataset) for split, dataset in splits.items()], ignore_index=True)
-    none = pd.Series(pd.NA, index=rows.index, dtype="Int64")
-    return rows.assign(key=_text_keys(rows["text"]), other_split="", other_row=none, other_label="", detail="")
+    return rows.assign(key=_text_keys(rows["text"]))
 
 
 def _read(split: str, dataset: Dataset) -> pd.DataFrame:
-    features = dataset.features
-    is_text = features.get("text") in (Value("string"), Value("large_string"))
-    if not is_text or not isinstance(features.get("label"), ClassLabel):
-        raise DataError(
-            f"Split {split!r} needs a column 'text' of strings, and a ClassLabel 'label'; it has {dict(features)}. "
-            "Rename or cast columns, or load the data with load_splits()."
-        )
+    text, label = map(dataset.features.get, ("text", "label"))
+    if text not in (Value("string"), Value("large_string")) or not isinstance(label, ClassLabel):
+        needed = "needs a column 'text' of strings, and a ClassLabel 'label'"
+        raise DataError(f"Split {split!r} {needed}; it has {dict(dataset.features)}. Load it with load_splits().")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
-    labels = frame["label"].map(dict(enumerate(features["label"].names)))
-    if (unknown := np.flatnonzero(labels.isna())).size:
-        raise DataError(
-            f"Split {split!r}, row {unknown[0]}: the label is {frame['label'].iloc[unknown[0]]}; {unknown.size} such "
-            f"rows. Labels are 0 to {features['label'].num_classes - 1}. Leave these rows or the split out."
-        )
+    labels = frame["label"].map(dict(enumerate(label.names)))
+    if labels.isna().any():
+        row = int(np.argmax(labels.isna()))
+        found = f"the label is {frame['label'].iloc[row]}, and not one of 0 to {label.num_classes - 1}"
+        raise DataError(f"Split {split!r}, row {row}: {found}. Leave such rows or the split out.")
     return pd.DataFrame({"split": split, "row": range(len(frame)), "text": frame["text"].fillna(""), "label": labels})
 
 
@@ -142,17 +136,12 @@ def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
     codes = pd.factorize(rows["key"])[0]
     first = np.unique(codes, return_index=True)[1][codes]
     copy = first != np.arange(len(rows))
-    copies, others = rows[copy], rows.iloc[first[copy]]
-    same_split, same_label, same_text = (
-        copies[column].to_numpy() == others[column].to_numpy() for column in ("split", "label", "text")
-    )
+    copies, others = rows[copy], rows.iloc[first[copy]].set_axis(rows.index[copy])
+    same_split, same_label, same_text = (copies[column] == others[column] for column in ("split", "label", "text"))
     kinds = ["leak", "conflicting label", "duplicate"]
     labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalised")
-    return copies.assign(
+    return copies.join(others[["split", "row", "label"]].add_prefix("other_")).assign(
         finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
-        other_split=others["split"].to_numpy(),
-        other_row=others["row"].to_numpy(),
-        other_label=others["label"].to_numpy(),
         detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],
     )
 
@@ -161,5 +150,4 @@ def _find_rare_classes(splits: DatasetDict, rows: pd.DataFrame, minimum: int) ->
     counts = rows.groupby(["split", "label"]).size().to_dict()
     classes = [(split, name) for split, dataset in splits.items() for name in dataset.features["label"].names]
     rare = [(*key, f"{counts.get(key, 0)} texts") for key in classes if counts.get(key, 0) < minimum]
-    found = pd.DataFrame(rare, columns=["split", "label", "detail"])
-    return found.assign(finding="rare class", row=None, text="", other_split="", other_row=None, other_label="")
+    return pd.DataFrame(rare, columns=["split", "label", "detail"]).assign(finding="rare class")

@@ -56,10 +56,13 @@ def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = Fal
     DataError
         If `y` has fewer than two labels.
     """
-    _require_classes(y)
+    if len(found := np.unique(np.asarray(y))) < 2:
+        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")
     if not tune:
         return bag_of_words().fit(list(texts), y)
-    grid = {"features": [_words(), _words_and_letters()], "classifier__estimator__C": [1, 3, 10]}
+    letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
+    both = FeatureUnion([("words", _words(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
+    grid = {"features": [_words(), both], "classifier__estimator__C": [1, 3, 10]}
     return GridSearchCV(bag_of_words(), grid, scoring="f1_macro", cv=3).fit(list(texts), y)
 
 
@@ -75,11 +78,6 @@ def _words(**options: Any) -> TfidfVectorizer:
     return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", **options)
 
 
-def _words_and_letters() -> FeatureUnion:
-    letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
-    return FeatureUnion([("words", _words(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
-
-
 def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
     """Fit a logistic regression on frozen features, each scaled to mean 0 and variance 1.
 
@@ -90,10 +88,4 @@ def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
     y : (texts,) int
         Label ids, two or more different ones.
     """
-    _require_classes(y)
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, y)
-
-
-def _require_classes(y: npt.ArrayLike) -> None:
-    if len(found := np.unique(np.asarray(y))) < 2:
-        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")

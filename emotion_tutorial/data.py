@@ -4,12 +4,10 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
 from sklearn.model_selection import train_test_split
@@ -87,24 +85,24 @@ def load_splits(
     """
     if isinstance(source, str) and source == "embedded":
         text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
-    parts, title = _open_source(source, name)
-    names = None if label_names is None else _check_names(label_names)
-    own_names, frames = None, {}
-    for split, part in parts.items():
+    title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+    names, frames = label_names, {}
+    for split, part in _pick_splits(_open_source(source, name), title).items():
         where = f"{title}, split {split!r}"
         if isinstance(part, Path):
             part = read_file(part, text_column, label_column, encoding)
-        found = getattr(part.features.get(label_column), "names", None) if isinstance(part, Dataset) else None
-        own_names = own_names or found
-        if names and found and not set(names) & set(found):
-            found = None  # the ids are into the given names
-        frames[split] = _check_rows(part, where, text_column, label_column)
-        frames[split]["label"] = _read_labels(frames[split]["label"], where, found)
-    names = names or own_names or _find_names(frames["train"]["label"], title)
+        frame = _check_rows(part, where, text_column, label_column)
+        if isinstance(part, Dataset) and isinstance(part.features[label_column], ClassLabel):
+            own_names = part.features[label_column].names
+            names = own_names if names is None else names
+            if label_names is None or set(label_names) & set(own_names):  # else the ids are into the given names
+                frame["label"] = frame["label"].map(dict(enumerate(own_names)))
+        frames[split] = frame.assign(label=_read_labels(frame["label"], where))
+    names = _find_names(frames["train"]["label"], title) if names is None else _check_names(names)
     if len(names) < 2:
+        found = ", ".join(map(shorten, names))
         raise DataError(
-            f"{title} has {len(names)} class ({', '.join(map(shorten, names))}), and a classifier needs two or more. "
-            "Check label_column= and label_names=."
+            f"{title} has {len(names)} class ({found}), not two or more. Check label_column=, label_names=."
         )
     if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
         _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
@@ -125,30 +123,26 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     return frame.assign(label_name=[names[label] for label in frame["label"]])
 
 
-def _open_source(source: Source, name: str | None) -> tuple[dict[str, Any], str]:
-    """Return the path, frame or data set of each split, and what to call the source in messages."""
+def _open_source(source: Source, name: str | None) -> Any:
+    """Return what a source is or holds: a frame, a data set, the path of a file, or several of these by name."""
     if not isinstance(source, str | Path):
-        title = f"the {type(source).__name__}"
-        return _pick_splits(source, title), title
-    title, path = str(source), CORPUS_FOLDER if source == "embedded" else Path(source)
+        return source
+    path = CORPUS_FOLDER if source == "embedded" else Path(source)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for names that no file may have
         if path.is_file():
-            return {"train": path}, title
+            return path
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             try:
-                found = load_from_disk(path)
+                return load_from_disk(path)
             except ValueError as error:
                 raise DataError(f"{path}: what save_to_disk wrote is damaged: {error}. Save it again.") from error
-            return _pick_splits(found, title), title
-        files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
-        return _pick_splits(files, title), title
-    is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) and not file_format(path)
-    if source == "hub" or is_id:
-        return _pick_splits(load_hub_dataset(HUB_DATASET if source == "hub" else title, name), title), title
-    raise NotFoundError(
-        f"There is no file or folder {title if len(title) < 300 else shorten(title)}. Paths are relative to "
-        f"{Path.cwd()}; a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)."
-    )
+        return {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
+    dataset_id = HUB_DATASET if source == "hub" else str(source)
+    if isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path):
+        return load_hub_dataset(dataset_id, name)
+    shown = str(source) if len(str(source)) < 300 else shorten(source)
+    others = "a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)"
+    raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
 
 
 def _pick_splits(found: Any, title: str) -> dict[str, Any]:
@@ -172,8 +166,8 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
     """Return the rows as `text` (strings) and `label` (as given), or say what is wrong with them, and in which row."""
     if not isinstance(part, pd.DataFrame | Dataset):
         raise SettingsError(f"{where}: expected a DataFrame, a Dataset, a path, or several by split; got {type(part)}.")
-    found = part.column_names if isinstance(part, Dataset) else part.columns
-    require_columns(where, found, text_column, label_column)
+    columns = part.column_names if isinstance(part, Dataset) else part.columns
+    require_columns(where, columns, text_column, label_column)
     frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
     if not len(frame):
         raise DataError(f"{where}: no rows. Leave the split out, or fill it.")
@@ -187,49 +181,39 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
         texts = texts.astype("string[pyarrow]")
     except (TypeError, UnicodeEncodeError):
         row = int(np.argmax(texts.map(lambda text: not isinstance(text, str) or bool(HALF_CHARACTER.search(text)))))
-        raise DataError(
-            f"{where}, row {row}: the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}. Texts are "
-            "strings of whole characters; put quotes around numbers, join lists, and replace lone surrogates."
-        ) from None
+        found = f"the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}"
+        raise DataError(f"{where}, row {row}: {found}. Texts are strings, without lone surrogates.") from None
     if (empty := np.flatnonzero(texts.str.strip() == "")).size:
+        rows = ", ".join(map(str, empty[:5]))
         _warn(
-            f"{where}: {empty.size} empty texts (rows {', '.join(map(str, empty[:5]))}). They are kept, as texts "
-            "without words; filter them out if that is not what you want."
+            f"{where}: {empty.size} empty texts (rows {rows}). They are kept; filter them out if you do not want them."
         )
     return pd.DataFrame({"text": texts, "label": labels})
 
 
-def _read_labels(labels: pd.Series, where: str, own_names: Sequence[str] | None) -> pd.Series:
+def _read_labels(labels: pd.Series, where: str) -> pd.Series:
     """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
-    codes: Any = np.arange(len(labels))
-    values: Any = labels
-    with suppress(TypeError):  # of lists and the like: then each row is looked at
+    try:
         codes, values = pd.factorize(labels)
+    except TypeError:  # of lists and the like: then each row is looked at
+        codes, values = np.arange(len(labels)), pd.Index(labels)
     for code, label in enumerate(values):
         if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
-            raise DataError(
-                f"{where}, row {np.argmax(codes == code)}: the label is {shorten(label)}, but a text has one label "
-                "here, a name or an integer. Choose one per text, or train one classifier for each label."
-            )
-    names = [_as_name(value) for value in values]
-    if own_names is not None:
-        ids = {str(i): name for i, name in enumerate(own_names)}
-        names = [ids.get(name or "") for name in names]
-    return pd.Series(np.array([*names, None], dtype=object)[codes], dtype=object)
+            row = np.argmax(codes == code)
+            advice = "but a text has one label here, a name or an integer. Choose one per text."
+            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, {advice}")
+    return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
 
 
 def _as_name(label: Any) -> str | None:
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        label = int(label)
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(label).strip()) or None
 
 
 def _check_names(names: Sequence[str]) -> list[str]:
-    """Return the given label names, if they are distinct names."""
-    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"label_names= is {shorten(names)}. Give a list of names, none of them empty.")
-    if twice := [name for i, name in enumerate(names) if _as_name(name) in map(_as_name, names[:i])]:
-        raise DataError(f"label_names= has {', '.join(map(repr, twice))} more than once. Give each name once.")
+    """Return label names, if they are names and differ."""
+    known = set() if isinstance(names, str) else {_as_name(name) for name in names if isinstance(name, str)}
+    if len(known - {None}) < len(names):
+        raise DataError(f"label_names= is {shorten(list(names))}. Give a list of different names, none of them empty.")
     return list(names)
 
 
@@ -237,26 +221,22 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
     """Return the labels found, sorted, if they look like classes and not like ids or texts."""
     names = sorted(labels.dropna().unique())
     if len(names) > MAX_CLASSES and 10 * len(names) > len(labels):
-        raise DataError(
-            f"{title} has {len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}. Is that "
-            "an id, or a text? Name the column of classes with label_column=; if these are classes, give label_names=."
-        )
+        found = f"{len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}"
+        raise DataError(f"{title} has {found}. Name the column of classes with label_column=, or give label_names=.")
     return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
 
 
-def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> pd.Series:
     known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
     if not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():
-        row = int(np.argmax(bad))
+        row, there = int(np.argmax(bad)), ", ".join(map(shorten, names[:20]))
         found = "no label" if labels[row] is None else f"unknown label {shorten(labels[row])}"
-        raise DataError(
-            f"{where}, row {row}: {found}; {bad.sum()} such rows. Known labels: {', '.join(map(shorten, names[:20]))}. "
-            "Correct the row, or give label_names=."
-        )
-    return ids.to_numpy(dtype=np.int64)
+        advice = f"Known labels: {there}. Correct the row, or give label_names=."
+        raise DataError(f"{where}, row {row}: {found}; {bad.sum()} such rows. {advice}")
+    return ids.astype("int64")
 
 
 def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDict:
@@ -269,19 +249,17 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
         if counts.min() < 2 or len(kept) < size + len(classes):
-            raise DataError(
-                f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest "
-                f"class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and every class must be on both "
-                f"sides. Give a {split} split, or more rows of the rare classes."
+            rarest = (
+                f"the rarest class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one"
             )
+            found = f"rows for split {split!r} from the {len(kept)} training rows of {title}: {rarest}"
+            raise DataError(f"Cannot cut {size} {found}. Give more rows, or a {split} split.")
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         splits[split] = train.select(np.sort(cut))
     if missing:
         splits["train"] = train.select(np.sort(kept))
-        _warn(
-            f"{title} has no {' and no '.join(missing)} split: {size} stratified rows each (seed {seed}) were cut from "
-            f"train, which keeps {len(kept)}. Similar rows may be on both sides; see audit()."
-        )
+        cut_rows = f"{size} stratified rows each (seed {seed}) were cut from train, which keeps {len(kept)}"
+        _warn(f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides.")
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 

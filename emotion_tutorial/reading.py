@@ -4,30 +4,27 @@ import codecs
 import csv
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zipfile import ZipFile
 
 import pandas as pd
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError
+from emotion_tutorial.exceptions import DataError, DataWarning
 
-FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def file_format(path: Path) -> str | None:
-    """Return which of `FORMATS` a file's name says, compressed or not; None if none of them."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSIONS:
-        suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else None
+    """Return which of the formats of `READERS` a file's name says, compressed or not; None if none of them."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSIONS]
+    return suffixes[-1] if suffixes and suffixes[-1] in READERS else None
 
 
 def read_file(
@@ -55,22 +52,17 @@ def read_file(
 
     Raises
     ------
-    NotFoundError
+    FileNotFoundError
         If there is no such file.
     DataError
         If the file's format is unknown or its content does not have it, or a column is not there.
     """
     path = Path(path)
-    if not path.is_file():
-        raise NotFoundError(f"There is no file {path}. Check the path; it is relative to {Path.cwd()}.")
     form = file_format(path)
     if form is None:
-        raise DataError(f"{path}: files named {path.suffix!r} are not supported. Save it as {', '.join(FORMATS)}.")
+        raise DataError(f"{path}: files named {path.suffix!r} are not supported. Save it as {', '.join(READERS)}.")
     try:
-        if form == ".parquet":
-            return _read_parquet(path, text_column, label_column)
-        read = {".txt": _read_lines, ".csv": _read_delimited, ".tsv": _read_delimited}.get(form, _read_json)
-        return read(path, text_column, label_column, encoding)
+        return READERS[form](path, text_column, label_column, encoding)
     except (UnicodeError, LookupError) as error:
         reason = str(error)
         if isinstance(error, UnicodeDecodeError):
@@ -98,10 +90,8 @@ def require_columns(source: str, found: Iterable[Any], *wanted: str, advice: str
     for column in wanted:
         if column not in names:
             there = ", ".join(map(shorten, names[:10])) or "no columns"
-            raise DataError(
-                f"{source}: no column {column!r}. It has {there}; name the right ones with text_column= and "
-                f"label_column=.{advice}"
-            )
+            advice = f"name the right ones with text_column= and label_column=.{advice}"
+            raise DataError(f"{source}: no column {column!r}. It has {there}; {advice}")
         if names.count(column) > 1:
             raise DataError(f"{source}: {names.count(column)} columns are named {column!r}. Rename all but one.")
 
@@ -119,9 +109,9 @@ def _open(path: Path, encoding: str, **options: str) -> TextIOWrapper:
     return LocalFileSystem().open(str(path), "rt", encoding=encoding, compression="infer", **options)
 
 
-def _read_parquet(path: Path, *columns: str) -> pd.DataFrame:
-    require_columns(str(path), pq.read_schema(path).names, *columns)
-    table = pq.read_table(path, columns=list(columns))
+def _read_parquet(path: Path, text_column: str, label_column: str, _: str) -> pd.DataFrame:
+    require_columns(str(path), pq.read_schema(path).names, text_column, label_column)
+    table = pq.read_table(path, columns=[text_column, label_column])
     table.validate(full=True)  # texts that are not UTF-8
     return table.to_pandas(ignore_metadata=True)
 
@@ -134,8 +124,7 @@ def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) 
             if separator:
                 rows.append((text.strip(), label.strip()))
             elif line.strip():
-                found = shorten(line.strip())
-                raise DataError(f"{path}, line {number}: no ';' between text and label in {found}. Write 'text;label'.")
+                raise DataError(f"{path}, line {number}: no ';' between text and label in {shorten(line.strip())}.")
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
 
 
@@ -143,21 +132,15 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
     usual = "\t" if file_format(path) == ".tsv" else ","
     with _open(path, encoding, newline="") as file, warnings.catch_warnings():
         start = list(islice(file, 100))
-        headers = {
-            separator: [name.strip() for name in next(filter(None, csv.reader(start, delimiter=separator)), [])]
-            for separator in (usual, *SEPARATORS)
-        }
+        first_rows = {each: next(filter(None, csv.reader(start, delimiter=each)), []) for each in (usual, *SEPARATORS)}
+        headers = {separator: [name.strip() for name in row] for separator, row in first_rows.items()}
         fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
         best = (fitting or sorted(headers, key=lambda separator: -len(headers[separator])))[0]
         advice = f" If its first line is data, write {text_column + usual + label_column!r} above it."
         require_columns(str(path), headers[best], text_column, label_column, advice=advice)
         if best != usual:
-            warnings.warn(
-                f"{path}: {SEPARATORS[best]} separate the columns, not {SEPARATORS[usual]} as the name of the file "
-                "says. It was read that way.",
-                DataWarning,
-                stacklevel=4,  # at the caller of load_splits
-            )
+            message = f"{path}: {SEPARATORS[best]} separate the columns, not {SEPARATORS[usual]} as its name says."
+            warnings.warn(message, DataWarning, stacklevel=4)  # at the caller of load_splits
         # pandas only warns about a first row that is longer than the header, and drops what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         file.seek(0)
@@ -184,3 +167,9 @@ def _read_json(path: Path, text_column: str, label_column: str, encoding: str) -
                 reason = str(error).partition(":")[0]  # what follows counts from the start of the line
                 raise DataError(f"{where}: not JSON ({reason}). Write one object per line, or one array.") from error
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
+
+
+Reader: TypeAlias = Callable[[Path, str, str, str], pd.DataFrame]
+READERS: dict[str, Reader] = {".csv": _read_delimited, ".tsv": _read_delimited, ".txt": _read_lines}
+READERS |= {".json": _read_json, ".jsonl": _read_json, ".parquet": _read_parquet}
+"""What reads a file, by what its name ends with."""

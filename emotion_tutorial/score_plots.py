@@ -1,4 +1,4 @@
-"""Figures of what was measured: learning curves, scores, gains, calibration, explanations.
+"""Figures of what was measured: learning curves, scores, explanations.
 
 Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 """
@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from sklearn.calibration import CalibrationDisplay
 
-from emotion_tutorial.exceptions import DataError
 from emotion_tutorial.plotting import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
 
 
@@ -70,92 +67,6 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     ax.margins(y=0.2)
     ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     ax.grid(axis="x")
-    return ax
-
-
-def plot_gains(hits: npt.ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw how many of the things searched for are found, against texts read (a cumulative gains curve).
-
-    The curve is drawn up to five times as many texts as there are things to find.
-
-    Parameters
-    ----------
-    hits : (texts,) bool
-        In the order of reading: whether each text is one of those.
-    title
-        Of the panel.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to be found.
-    """
-    hits = np.asarray(hits, dtype=bool)
-    total = int(hits.sum())
-    if total == 0:
-        raise DataError(f"None of the {hits.size} texts is one of those searched for: there is no curve to draw.")
-    read = np.arange(min(hits.size, 5 * total) + 1)
-    ax = new_axes(ax, height=3.6)
-    ax.plot(read, np.concatenate([[0], hits.cumsum()])[read] / total, label="in this order")
-    ax.plot(read, np.minimum(read / total, 1), ":", color="0.3", label="best possible")
-    ax.plot(read, read / hits.size, "--", color="0.5", label="in random order")
-    ax.set(title=title, xlabel=f"texts read (of {hits.size:,})", ylabel=f"found (of {total})", ylim=(0, 1.02))
-    ax.set_xlim(0, read[-1])
-    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.legend(loc="best")
-    ax.grid()
-    return ax
-
-
-def plot_calibration(
-    correct: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    *,
-    bins: int = 10,
-    label: str = "the model",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw how often predictions were right, by how sure the model was (a reliability diagram).
-
-    Each point stands for as many texts as every other.
-
-    Parameters
-    ----------
-    correct : (texts,) bool
-        Whether the predicted label was the true one.
-    confidence : (texts,) float in [0, 1]
-        The predicted label's probability.
-    bins
-        How many points.
-    label
-        Of this curve in the legend. Called again with the same `ax`, it adds another curve.
-
-    Raises
-    ------
-    DataError
-        If there is not one confidence between 0 and 1 for each prediction.
-
-    Notes
-    -----
-    Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks, section 2.
-    """
-    correct, confidence = np.asarray(correct, dtype=int), np.asarray(confidence, dtype=float)
-    if correct.shape != confidence.shape or not correct.size or confidence.min() < 0 or confidence.max() > 1:
-        raise DataError(
-            f"Expected a confidence in [0, 1] for each prediction, got {confidence.size} for {correct.size}."
-        )
-    ax = new_axes(ax, width=4.8, height=4.4)
-    again = bool(ax.lines)
-    CalibrationDisplay.from_predictions(
-        correct, confidence, n_bins=bins, strategy="quantile", name=label, ax=ax, ref_line=not again
-    )
-    ax.set(title="How often is it right when it is this sure?", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.set(
-        xlabel=f"confidence (each point: {correct.size // bins} texts)", ylabel="share of predictions that are right"
-    )
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.grid()
     return ax
 
 

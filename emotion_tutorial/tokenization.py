@@ -37,7 +37,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
 
     tokenized = splits.map(encode_batch, batched=True, desc="tokenize")
     for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
-        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}")
+        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}", stacklevel=3)
     return tokenized
 
 
@@ -72,46 +72,23 @@ def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     `covers` is empty for tokens that the tokenizer added, such as [CLS].
     """
     encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-    return pd.DataFrame(
-        {
-            "token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]),
-            "id": encoded["input_ids"],
-            "special": [bool(special) for special in encoded["special_tokens_mask"]],
-            "covers": [text[start:end] for start, end in encoded["offset_mapping"]],
-        }
-    )
-
-
-def special_tokens_table(tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
-    """Return one row per special token, in id order: `token`, `id`, and the `role` it plays."""
-    roles = {
-        token: name.removesuffix("_token")
-        for name, token in tokenizer.special_tokens_map.items()
-        if isinstance(token, str)
-    }
-    frame = pd.DataFrame({"token": list(roles), "role": list(roles.values())})
-    frame.insert(1, "id", tokenizer.convert_tokens_to_ids(list(roles)))
-    return frame.sort_values("id", ignore_index=True)
+    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]), "id": encoded["input_ids"]})
+    table["special"] = [bool(special) for special in encoded["special_tokens_mask"]]
+    table["covers"] = [text[start:end] for start, end in encoded["offset_mapping"]]
+    return table
 
 
 def warn_of_truncation(
-    texts: Sequence[str],
-    input_ids: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    where: str,
-    stacklevel: int = 3,
+    texts: Sequence[str], ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, where: str, stacklevel: int
 ) -> None:
     """Say, with a `DataWarning`, which texts were longer than the model's context."""
     limit = context_size(tokenizer)
     # Only texts that fill the context can have been cut: those few are encoded again in full.
-    full = [row for row, ids in enumerate(input_ids) if len(ids) >= limit]
+    full = [row for row, kept in enumerate(ids) if len(kept) >= limit]
     lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
-    cut = {row: length for row, length in lengths.items() if length > limit}
-    if cut:
-        rows = ", ".join(f"row {row} ({length} tokens)" for row, length in list(cut.items())[:5])
-        warnings.warn(
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
-            f"cut there: {rows}{' ...' if len(cut) > 5 else ''}.",
-            DataWarning,
-            stacklevel=stacklevel,
+    if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
+        shown = f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}"
+        message = (
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and cut: {shown}."
         )
+        warnings.warn(message, DataWarning, stacklevel=stacklevel)

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,6 @@ import torch
 from accelerate.utils import extract_model_from_parallel
 from datasets import Dataset, DatasetDict
 from filelock import FileLock, Timeout
-from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
@@ -56,15 +54,13 @@ class LengthGroupedTrainer(Trainer):
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
         """Predict a batch as `Trainer` does, but in the model's own precision."""
-        attributes: Any = vars(self.model)
-        before = dict(attributes)
+        before = dict(vars(self.model))
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
-        taken_off = {name: value for name, value in before.items() if attributes.get(name) is not value}
         try:
             return super().prediction_step(*args, **kwargs)
         finally:
             if self.is_in_train:  # which goes on in bfloat16
-                attributes.update(taken_off)
+                vars(self.model).update(before)
 
 
 def build_trainer(
@@ -101,7 +97,6 @@ def build_trainer(
     **training_arguments
         Anything that `transformers.TrainingArguments` takes; it replaces what is set here.
     """
-    label_names = splits["train"].features["label"].names
     if len(found := set(splits["train"]["label"])) < 2:
         raise DataError(f"The training texts have {len(found)} label; a classifier needs two or more.")
     tokenizer = load_tokenizer(checkpoint)
@@ -109,10 +104,10 @@ def build_trainer(
         splits = tokenize(splits, tokenizer)
     given = {"output_dir": str(output_dir), "learning_rate": learning_rate, "num_train_epochs": epochs, "seed": seed}
     args = _training_arguments(batch_size, given | training_arguments)
-    weights = _class_weights(class_weights, splits["train"], label_names)
+    weights = None if class_weights is None else _class_weights(class_weights, splits["train"])
     set_seed(seed)  # before the head is drawn
     trainer = LengthGroupedTrainer(
-        model=load_classifier(checkpoint, label_names, "cpu", new_head=new_head),
+        model=load_classifier(checkpoint, splits["train"].features["label"].names, "cpu", new_head=new_head),
         args=args,
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
@@ -148,11 +143,8 @@ def _training_arguments(batch_size: int, given: dict[str, Any]) -> TrainingArgum
     if "per_device_train_batch_size" not in given:
         parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
         if batch_size < 1 or batch_size % parts:
-            raise SettingsError(
-                f"A batch of {batch_size} texts cannot be divided into {parts} equal parts ({args.world_size} "
-                f"processes, {max(1, args.n_gpu)} devices each, {args.gradient_accumulation_steps} accumulation "
-                "steps). Choose a multiple for batch_size=."
-            )
+            shared = f"{parts} equal parts (processes, times devices of each, times accumulated steps)"
+            raise SettingsError(f"A batch of {batch_size} cannot be divided into {shared}. Choose a multiple.")
         args.per_device_train_batch_size = batch_size // parts
     return args
 
@@ -191,14 +183,17 @@ def load_or_train(
     if not finished.is_dir():
         finished.parent.mkdir(parents=True, exist_ok=True)
         # The processes of one training (torchrun) work together instead of waiting for each other.
-        alone = os.environ.get("WORLD_SIZE", "1") == "1"
-        with _announced_lock(Path(f"{finished}.lock")) if alone else nullcontext():
+        with _lock(f"{finished}.lock") if os.environ.get("WORLD_SIZE", "1") == "1" else nullcontext():
             if not finished.is_dir():
                 unfinished = finished.with_name(f"{finished.name}.training")
                 build = partial(build_trainer, splits, profile.checkpoint, output_dir=unfinished, **settings)
                 trainer = _train_or_resume(build, unfinished)
                 if trainer.is_world_process_zero():
-                    _keep(trainer, finished)
+                    new: Any = unfinished / "model"
+                    for part in (trainer.model, trainer.processing_class):
+                        part.save_pretrained(new)  # type: ignore[union-attr, operator]
+                    trainer.state.save_to_json(str(new / STATE))
+                    new.rename(finished)  # which is there complete, or not at all
                     shutil.rmtree(unfinished, ignore_errors=True)
                 trainer.accelerator.wait_for_everyone()  # who asks again finds the model, in all processes
                 return trainer
@@ -227,54 +222,31 @@ def _train_or_resume(build: Callable[[], LengthGroupedTrainer], folder: Path) ->
     return trainer
 
 
-def _keep(trainer: LengthGroupedTrainer, finished: Path) -> None:
-    """Write a finished model beside its place, and rename it: it is there complete or not at all."""
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=finished.parent, ignore_cleanup_errors=True) as name:
-        made = Path(name) / "model"
-        for part in (trainer.model, trainer.processing_class):
-            part.save_pretrained(made)  # type: ignore[union-attr, operator]
-        trainer.state.save_to_json(str(made / STATE))
-        made.rename(finished)
-
-
-@contextmanager
-def _announced_lock(path: Path) -> Iterator[None]:
-    lock = FileLock(path)
+def _lock(path: str) -> AbstractContextManager[Any]:
+    """Take a lock, and say so before waiting for it."""
     try:
-        lock.acquire(timeout=0)
+        return FileLock(path).acquire(timeout=0)
     except Timeout:
         _warn("Another process is training this model. This one waits until it is done.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return FileLock(path).acquire()
 
 
 def _warn(message: str) -> None:
     warnings.warn(message, TrainingWarning, stacklevel=4)
 
 
-def _class_weights(
-    given: Literal["balanced"] | Sequence[float] | None, train: Dataset, label_names: Sequence[str]
-) -> torch.Tensor | None:
-    if given is None:
-        return None
-    weights = torch.ones(len(label_names))  # of a label without texts it does not matter
+def _class_weights(given: Literal["balanced"] | Sequence[float], train: Dataset) -> torch.Tensor:
+    names = train.features["label"].names
+    weights: Any = [] if isinstance(given, str) else list(given)
     if isinstance(given, str) and given == "balanced":
-        labels = np.array(train["label"][:])
-        present = np.unique(labels)
-        weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=labels)).float()
-    elif isinstance(given, str):
-        raise SettingsError(f"Unknown class_weights {given!r}. Give 'balanced', or a weight for each label.")
-    else:
-        weights = torch.tensor(list(given), dtype=torch.float32)
-    if weights.shape != (len(label_names),) or not (weights.isfinite() & (weights > 0)).all():
-        raise SettingsError(
-            f"class_weights are {weights.tolist()}; expected {len(label_names)} positive numbers, one for "
-            f"each of {', '.join(label_names)}."
-        )
-    return weights
+        counts = np.bincount(train["label"][:], minlength=len(names))
+        # Of a label without texts, the weight does not matter.
+        weights = len(train) / np.count_nonzero(counts) / np.maximum(counts, 1)
+    tensor = torch.as_tensor(weights, dtype=torch.float32)
+    if tensor.shape != (len(names),) or not (tensor.isfinite() & (tensor > 0)).all():
+        expected = f"'balanced' or {len(names)} positive numbers, one for each of {', '.join(names)}"
+        raise SettingsError(f"class_weights are {given!r}; expected {expected}.")
+    return tensor
 
 
 def _weighted_loss(

@@ -158,7 +158,9 @@ def test_pushed_model_is_private_and_whole(ann, folder):
     assert there.equals(here)
 
 
-@pytest.mark.parametrize(("token", "said"), [("", "not logged"), ("old", "invalid"), ("read", "403"), ("bob", "403")])
+@pytest.mark.parametrize(
+    ("token", "said"), [("", "oken is required"), ("old", "invalid"), ("read", "403"), ("bob", "403")]
+)
 def test_push_that_is_not_allowed_is_said(hub, folder, monkeypatch, token, said):
     hub.add_token("read", "ann", may_write=False)
     hub.add_token("bob", "bob")

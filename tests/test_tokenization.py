@@ -4,7 +4,6 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import emotion_tutorial as et
-from emotion_tutorial.tokenization import special_tokens_table
 
 IDS = [101, 19204, 6026, 3793, 2003, 1037, 4563, 4708, 1997, 17953, 2361, 1012, 102]
 TOKENS = ["[CLS]", "token", "##izing", "text", "is", "a", "core", "task", "of", "nl", "##p", ".", "[SEP]"]
@@ -16,13 +15,6 @@ def test_token_table(tokenizer):
     assert table["token"].tolist() == TOKENS
     assert table["covers"].tolist()[:3] == ["", "Token", "izing"]
     assert table["special"].tolist() == [True] + [False] * 11 + [True]
-
-
-def test_special_tokens_table(tokenizer):
-    table = special_tokens_table(tokenizer)
-    expected = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
-    assert dict(zip(table["token"], table["id"], strict=True)) == expected
-    assert table.loc[0, "role"] == "pad"
 
 
 def test_tokenize_adds_unpadded_columns(small, tokenizer):
