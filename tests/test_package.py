@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "emotion_tutorial"
 MODULES = list(PACKAGE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PAGES = ["README.md", "CONTRIBUTING.md", "SCALING.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]
-PAGES += ["docs/README.md", "docs/architectures.md", "docs/security.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/scaling.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]
+PAGES += ["docs/index.md", "docs/architectures.md", "docs/security.md"]
 
 
 def test_import_is_cheap():
