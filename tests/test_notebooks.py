@@ -70,6 +70,10 @@ def test_page_is_made_from_the_present_sources_and_is_fit_to_read(path):
     assert not re.search(MACHINE + "|LOAD REPORT|<progress|it/s\\]|I0000", page)
 
 
+def test_digest_follows_the_sources():
+    assert len({source_digest(path) for path in NOTEBOOKS}) == len(NOTEBOOKS)
+
+
 def write_notebook(path: Path, *cells) -> Path:
     nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
     return path
