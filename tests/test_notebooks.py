@@ -26,7 +26,6 @@ DOCS = ROOT / "docs"
 MACHINE = r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)"
 FIGURE = r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)">'
 
-
 every = pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
 
 
