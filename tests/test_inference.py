@@ -54,14 +54,6 @@ def test_dropout_is_off_and_the_mode_is_kept(model, tokenizer):
     assert model.training
 
 
-def test_hooks_of_a_model_are_called(model, tokenizer):
-    called = []
-    hook = model.register_forward_hook(lambda *args: called.append(1))
-    et.predict_proba(TEXTS, model, tokenizer)
-    hook.remove()
-    assert called
-
-
 @pytest.mark.parametrize("bad", [None, 3, float("nan"), ["nested"]])
 def test_what_is_no_text_is_named(model, tokenizer, bad):
     with pytest.raises(et.DataError, match=r"texts\[1\]"):

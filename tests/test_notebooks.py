@@ -26,7 +26,6 @@ DOCS = ROOT / "docs"
 MACHINE = r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)"
 FIGURE = r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)">'
 
-
 every = pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
 
 
@@ -68,6 +67,10 @@ def test_page_is_made_from_the_present_sources_and_is_fit_to_read(path):
     assert all(text for _, text, _ in figures)
     assert len(page.encode()) + sum((DOCS / name).stat().st_size for name, *_ in figures) < 1_500_000
     assert not re.search(MACHINE + "|LOAD REPORT|<progress|it/s\\]|I0000", page)
+
+
+def test_digest_follows_the_sources():
+    assert len({source_digest(path) for path in NOTEBOOKS}) == len(NOTEBOOKS)
 
 
 def write_notebook(path: Path, *cells) -> Path:

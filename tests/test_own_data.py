@@ -58,9 +58,8 @@ SCRIPTS = {
 def eleven_classes(folder: Path) -> dict[str, str]:
     """Write 40 texts for each of eleven labels, in other scripts and with emoji, as JSON lines."""
     rows = [{"text": f"{text} {i} {i * i}", "label": label} for i in range(40) for label, text in SCRIPTS.items()]
-    (folder / "train.jsonl").write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-    )
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
     return {"EMOTION_TUTORIAL_DATA": str(folder)}
 
 
