@@ -3,16 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: notebooks test test-all lab docs lint clean
+.PHONY: notebooks test test-all lab docs site lint clean
 
 # Made anew when what is to be installed changes; otherwise nothing is installed.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[embedded,keras,notebooks,onnx,openvino,serve,test]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs,embedded,keras,notebooks,onnx,openvino,serve,test]"
 	touch $(READY)
 
-notebooks: $(READY)  ## execute all notebooks on the profile, HTML pages under build/
-	$(BIN)/python tools/pages.py html
+notebooks: $(READY)  ## execute all notebooks on the profile, and build the site from their pages
+	$(BIN)/python tools/pages.py notebooks
 
 test: lint  ## lint, types, unit tests with coverage, notebooks
 	$(BIN)/python -m pytest -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
@@ -28,8 +28,11 @@ lint: $(READY)
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
-docs: $(READY)  ## execute all notebooks on quick, write the pages under docs/
+docs: $(READY)  ## execute all notebooks on the quick profile, write their pages to docs/, and build the site
 	$(BIN)/python tools/pages.py docs
+
+site: $(READY)  ## build the site from the pages in docs/
+	$(BIN)/python tools/pages.py site
 
 clean:
 	rm -rf .venv build notebooks/artifacts

@@ -92,7 +92,7 @@ def measure(splits: DatasetDict, profile: et.Profile) -> dict[str, Any]:
             for split in judged:
                 runs["fine_tuned"][split].append(trainer.predict(tokenized[split]).predictions.argmax(axis=1))
     found: dict[str, Any] = {
-        "digest": digest(splits),
+        "digest": digest(*splits.values()),
         "rows": {split: len(dataset) for split, dataset in splits.items()},
         "settings": profile.hyperparameters,
         "checkpoint": profile.checkpoint,

@@ -38,13 +38,20 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
     tested = trainer.predict(et.tokenize(splits, trainer.processing_class)["test"])
     label_names = splits["test"].features["label"].names
     metrics = et.evaluate(tested.label_ids, tested.predictions.argmax(axis=1), label_names)
-    folder, logs = options.output / "model", trainer.state.log_history
-    card: dict[str, Any] = {"name": options.output.resolve().name, "data": profile.data, "metrics": metrics}
-    card |= {"checkpoint": profile.checkpoint, "hyperparameters": profile.hyperparameters}
     if trainer.is_world_process_zero():
-        et.save_model(trainer.model, trainer.processing_class, folder, **card)
+        et.save_model(
+            trainer.model,
+            trainer.processing_class,
+            options.output / "model",
+            name=options.output.resolve().name,
+            data=profile.data,
+            checkpoint=profile.checkpoint,
+            hyperparameters=profile.hyperparameters,
+            metrics=metrics,
+        )
+    logs = trainer.state.log_history
     return {
-        "model": str(folder),
+        "model": str(options.output / "model"),
         "validation_accuracy": max(log["eval_accuracy"] for log in logs if "eval_accuracy" in log),
         "test_accuracy": metrics.query("metric == 'accuracy'")["value"].item(),
         "training_seconds": logs[-1]["train_runtime"],

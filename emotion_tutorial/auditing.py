@@ -54,7 +54,7 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
     Raises
     ------
     DataError
-        If there is no split, or one lacks a `text` of strings or a `label` with names, or a label is missing or not
+        If a split lacks a `text` of strings or a `label` with names, or a label is missing or not
         one of the names.
     """
     rows = _stack(splits)
@@ -106,8 +106,6 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
 
 
 def _stack(splits: DatasetDict) -> pd.DataFrame:
-    if not splits:
-        raise DataError("There is no split to look at.")
     rows = pd.concat([_read(split, dataset) for split, dataset in splits.items()], ignore_index=True)
     return rows.assign(key=_text_keys(rows["text"]))
 
@@ -115,16 +113,14 @@ def _stack(splits: DatasetDict) -> pd.DataFrame:
 def _read(split: str, dataset: Dataset) -> pd.DataFrame:
     text, label = map(dataset.features.get, ("text", "label"))
     if text not in (Value("string"), Value("large_string")) or not isinstance(label, ClassLabel):
-        raise DataError(
-            f"Split {split!r} needs a column 'text' of strings, and a ClassLabel 'label'; it has "
-            f"{dict(dataset.features)}. Load the data with load_splits()."
-        )
+        needed = "needs a column 'text' of strings, and a ClassLabel 'label'"
+        raise DataError(f"Split {split!r} {needed}; it has {dict(dataset.features)}. Load it with load_splits().")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     labels = frame["label"].map(dict(enumerate(label.names)))
     if labels.isna().any():
         row = int(np.argmax(labels.isna()))
-        found = f"the label is {frame['label'].iloc[row]}, and not one of 0 to {label.num_classes - 1}"
-        raise DataError(f"Split {split!r}, row {row}: {found}. Leave such rows or the split out.")
+        known = f"0 to {label.num_classes - 1}"
+        raise DataError(f"Split {split!r}, row {row}: the label is {frame['label'][row]}, not {known}. Leave it out.")
     return pd.DataFrame({"split": split, "row": range(len(frame)), "text": frame["text"].fillna(""), "label": labels})
 
 

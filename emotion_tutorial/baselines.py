@@ -87,5 +87,10 @@ def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
         Such as `feature_matrix` returns.
     y : (texts,) int
         Label ids, two or more different ones.
+
+    Raises
+    ------
+    ValueError
+        If `y` has fewer than two labels.
     """
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, y)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 
 from emotion_tutorial.exceptions import DataWarning
 
@@ -29,8 +29,8 @@ def digest(*things: Any) -> str:
     Parameters
     ----------
     *things
-        `DatasetDict`, `Dataset`, models (by their configuration and weights), paths (a file by its bytes, a folder by
-        its files, not those of subfolders), and whatever JSON can express; of arrays, their `tolist()`.
+        `Dataset`, models (by their configuration and weights), paths of folders (by their files, not those of
+        subfolders), and whatever JSON can express: of splits, give each; of arrays, their `tolist()`.
 
     Raises
     ------
@@ -47,11 +47,7 @@ def digest(*things: Any) -> str:
 
 def _pieces(thing: Any) -> Iterator[bytes]:
     yield type(thing).__name__.encode()
-    if isinstance(thing, DatasetDict):
-        for split, dataset in thing.items():
-            yield split.encode()
-            yield from _pieces(dataset)
-    elif isinstance(thing, Dataset):
+    if isinstance(thing, Dataset):
         yield repr(thing.features).encode()
         for batch in thing.with_format(None).iter(10_000):
             yield json.dumps(batch, default=str).encode()
@@ -61,11 +57,10 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield f"{name} {weight.dtype} {tuple(weight.shape)}".encode()
             yield weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(thing, Path):
-        for path in sorted(thing.iterdir()) if thing.is_dir() else [thing]:
-            if path.is_file():
-                yield path.name.encode()
-                with path.open("rb") as file:
-                    yield hashlib.file_digest(file, "sha256").digest()
+        for path in sorted(path for path in thing.iterdir() if path.is_file()):
+            yield path.name.encode()
+            with path.open("rb") as file:
+                yield hashlib.file_digest(file, "sha256").digest()
     else:
         yield json.dumps(thing, sort_keys=True).encode()
 

@@ -32,7 +32,7 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
 
     Notes
     -----
-    The sum over the intervals B of |B| / n * |accuracy(B) - mean confidence(B)|: Naeini, Cooper and
+    The sum over the intervals B of `|B| / n * |accuracy(B) - mean confidence(B)|`: Naeini, Cooper and
     Hauskrecht 2015, doi 10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
     y_true, probabilities = _checked(y_true, probabilities, "probabilities")

@@ -19,8 +19,6 @@ from emotion_tutorial.reading import file_format, read_file, require_columns, sh
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a source may have them."""
-HELD_OUT_SHARE = 0.1
-"""The share of the training rows that is cut for a split that is missing."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
 LABEL_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))
@@ -140,10 +138,9 @@ def _open_source(source: Source, name: str | None) -> Any:
     dataset_id = HUB_DATASET if source == "hub" else str(source)
     if isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path):
         return load_hub_dataset(dataset_id, name)
-    raise NotFoundError(
-        f"There is no file or folder {str(source) if len(str(source)) < 300 else shorten(source)}. Paths are relative "
-        f"to {Path.cwd()}; a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)."
-    )
+    shown = str(source) if len(str(source)) < 300 else shorten(source)
+    others = "a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)"
+    raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
 
 
 def _pick_splits(found: Any, title: str) -> dict[str, Any]:
@@ -201,8 +198,7 @@ def _read_labels(labels: pd.Series, where: str) -> pd.Series:
     for code, label in enumerate(values):
         if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
             row = np.argmax(codes == code)
-            advice = "but a text has one label here, a name or an integer. Choose one per text."
-            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, {advice}")
+            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but a text has one label. Choose one.")
     return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
 
 
@@ -233,10 +229,10 @@ def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> pd.Series
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():
-        row, known_labels = int(np.argmax(bad)), ", ".join(map(shorten, names[:20]))
+        row, there = int(np.argmax(bad)), ", ".join(map(shorten, names[:20]))
         found = "no label" if labels[row] is None else f"unknown label {shorten(labels[row])}"
-        found += f"; {bad.sum()} such rows. Known labels: {known_labels}"
-        raise DataError(f"{where}, row {row}: {found}. Correct the row, or give label_names=.")
+        advice = f"Known labels: {there}. Correct the row, or give label_names=."
+        raise DataError(f"{where}, row {row}: {found}; {bad.sum()} such rows. {advice}")
     return ids.astype("int64")
 
 
@@ -245,12 +241,14 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
     names, labels = train.features["label"].names, train.data.column("label").to_numpy()
-    size = max(round(HELD_OUT_SHARE * len(train)), len(names))
+    size = max(round(len(train) / 10), len(names))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
         if counts.min() < 2 or len(kept) < size + len(classes):
-            rarest = f"the rarest class, {names[classes[counts.argmin()]]!r}, has {counts.min()}; both sides need one"
+            rarest = (
+                f"the rarest class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one"
+            )
             found = f"rows for split {split!r} from the {len(kept)} training rows of {title}: {rarest}"
             raise DataError(f"Cannot cut {size} {found}. Give more rows, or a {split} split.")
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)

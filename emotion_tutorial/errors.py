@@ -52,9 +52,7 @@ def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTo
     names = dataset.features["label"].names
     if names != label_names_of(model.config):
         labelled = f"the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}"
-        raise DataError(
-            f"The data have {labelled}. Take the model of these labels, or load the data with its label_names=."
-        )
+        raise DataError(f"The data have {labelled}. Take the model of these labels, or its label_names= for the data.")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     labels = torch.tensor(frame["label"].tolist(), dtype=torch.long)
     logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
@@ -212,7 +210,5 @@ def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> 
     if folds < 2:
         raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
     if len(names) < 2 or counts.min() < folds:
-        raise DataError(
-            f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels. {folds} folds need "
-            "two labels or more, with as many texts as folds each."
-        )
+        found = f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels"
+        raise DataError(f"{found}. {folds} folds need two labels or more, with as many texts as folds each.")

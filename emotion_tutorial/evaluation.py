@@ -1,7 +1,6 @@
 """How good is a classifier, and how sure can one be of that? Arrays in, numbers with intervals out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,6 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
 from emotion_tutorial.exceptions import DataError
-
-Metrics: TypeAlias = dict[str, npt.NDArray[np.floating]]
 
 
 def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
@@ -183,7 +180,9 @@ def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.int
     return [array.astype(np.int64) for array in arrays.values()]
 
 
-def _metrics(cells: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int) -> tuple[Metrics, Metrics]:
+def _metrics(
+    cells: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], classes: int
+) -> tuple[dict[str, npt.NDArray[np.floating]], ...]:
     """Return metrics of n confusion matrices: of each class, (n, classes), and overall, (n,).
 
     `cells` (2, cells) holds the true and the predicted id of each cell, and `counts` (n, cells) the texts in it.
@@ -196,9 +195,8 @@ def _metrics(cells: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], cl
     # Where a divisor is 0, so is what it divides.
     f1 = 2 * correct / np.maximum(true + predicted, 1)
     of_classes = {"precision": correct / np.maximum(predicted, 1), "recall": correct / np.maximum(true, 1), "f1": f1}
-    overall = {
+    return of_classes, {
         "accuracy": correct.sum(axis=1) / true.sum(axis=1),
         "macro_f1": f1.sum(axis=1) / (true + predicted > 0).sum(axis=1),
         "weighted_f1": (f1 * true).sum(axis=1) / true.sum(axis=1),
     }
-    return of_classes, overall

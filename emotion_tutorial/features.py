@@ -71,8 +71,8 @@ def extract_hidden_states(
             ids = encode(dataset["text"][:], tokenizer)
             warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=3)
         compute = partial(_hidden_states, worker, ids, tokenizer, vector)
-        key = digest(ids, encoder, vector, precision) if cache else ""
-        vectors = cached_array("hidden-states", key, compute) if cache else compute()
+        shaped_by = (ids, encoder, vector, precision)
+        vectors = cached_array("hidden-states", digest(*shaped_by), compute) if cache else compute()
         kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
         extracted[split] = kept.add_column("hidden_state", list(vectors), feature=List(Value("float32")))
     return DatasetDict(extracted) if isinstance(splits, DatasetDict) else extracted["data"]

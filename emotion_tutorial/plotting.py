@@ -219,7 +219,5 @@ def name_rows(ax: Axes, names: Iterable[object]) -> None:
 def require_columns(frame: pd.DataFrame, *columns: str) -> None:
     """Raise a DataError unless the frame has these columns."""
     if missing := [column for column in columns if column not in frame.columns]:
-        raise DataError(
-            f"Missing column {', '.join(map(repr, missing))}; the frame has "
-            f"{', '.join(map(repr, frame.columns)) or 'no columns'}."
-        )
+        there = ", ".join(map(repr, frame.columns)) or "no columns"
+        raise DataError(f"Missing column {', '.join(map(repr, missing))}; the frame has {there}.")

@@ -100,8 +100,6 @@ def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     """
     name = os.environ.get("EMOTION_TUTORIAL_PROFILE") or name
     if name not in PROFILES:
-        known = ", ".join(map(repr, PROFILES))
-        raise SettingsError(f"Unknown profile {name!r}. Choose {known} here or in EMOTION_TUTORIAL_PROFILE.")
-    variables = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}") for setting in ENVIRONMENT}
-    given = {setting: value for setting, value in variables.items() if value}
+        raise SettingsError(f"No profile {name!r}. Choose one of {[*PROFILES]}, here or in EMOTION_TUTORIAL_PROFILE.")
+    given = {name: value for name in ENVIRONMENT if (value := os.environ.get(f"EMOTION_TUTORIAL_{name.upper()}"))}
     return dataclasses.replace(PROFILES[name], **(given | overrides))

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError
+from emotion_tutorial.exceptions import DataError, DataWarning
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -52,14 +52,12 @@ def read_file(
 
     Raises
     ------
-    NotFoundError
+    FileNotFoundError
         If there is no such file.
     DataError
         If the file's format is unknown or its content does not have it, or a column is not there.
     """
     path = Path(path)
-    if not path.is_file():
-        raise NotFoundError(f"There is no file {path}. Check the path; it is relative to {Path.cwd()}.")
     form = file_format(path)
     if form is None:
         raise DataError(f"{path}: files named {path.suffix!r} are not supported. Save it as {', '.join(READERS)}.")

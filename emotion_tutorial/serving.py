@@ -88,9 +88,8 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = ("127.0.0.1
         finally:
             app.state.waiting -= 1
         rows = [{str(name): float(value) for name, value in row.items()} for row in frame.to_dict("records")]
-        return Predictions(
-            predictions=[Prediction(label=max(row, key=lambda name: row[name]), probabilities=row) for row in rows]
-        )
+        predictions = [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in rows]
+        return Predictions(predictions=predictions)
 
     @app.get("/health")
     def health() -> dict[str, str | bool | list[str]]:

@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pandas as pd
@@ -20,7 +19,6 @@ SHARED_FILES = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors"]
 """What `push_model` uploads: no training checkpoints, no pickles, nothing hidden."""
 METRICS = ["name", "metric", "value", "low", "high", "support"]
 """The columns that `evaluate` returns."""
-TASK = "text-classification"
 
 
 def save_model(
@@ -82,27 +80,40 @@ def save_model(
     dataset = known.get(data, Path(data).name if Path(data).exists() else data) if data else None
     title = name or folder.resolve().name
     rows = [] if metrics is None else sorted(metrics.to_dict("records"), key=lambda row: row["name"] != "overall")
-    about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": TASK, "model_name": title}
-    about |= {"base_model": checkpoint and checkpoint.partition("@")[0], "language": language, "license": license}
-    texts = dataset or "unnamed data"
-    tested: Any = {"task_type": TASK, "dataset_type": texts, "dataset_name": texts, "dataset_split": "test"}
     results = [
         EvalResult(
+            task_type="text-classification",
+            dataset_type=dataset or "unnamed data",
+            dataset_name=dataset or "unnamed data",
+            dataset_split="test",
             metric_type=row["metric"].rpartition("_")[2],
             metric_name=row["metric"].replace("_", " "),
             metric_value=round(row["value"], 4),
-            **tested,
         )
         for row in rows
         if row["name"] == "overall"
     ]
-    header = ModelCardData(datasets=HUB_DATASET if data == "hub" else None, eval_results=results or None, **about)
-    given: dict[str, Any] = {"dataset": dataset, "hyperparameters": hyperparameters, "metrics": rows}
-    given["limits"] = [f"It reads at most {context_size(tokenizer)} tokens of a text.", *limits]
-    given["versions"] = {package: importlib.metadata.version(package) for package in ("torch", "transformers")}
-    template = str(Path(__file__).with_name("model_card.md"))
-    labels = label_names_of(model.config)
-    card = ModelCard.from_template(header, template_path=template, title=title, labels=labels, **given)
+    header = ModelCardData(
+        language=language,
+        license=license,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        base_model=checkpoint and checkpoint.partition("@")[0],
+        datasets=HUB_DATASET if data == "hub" else None,
+        model_name=title,
+        eval_results=results or None,
+    )
+    card = ModelCard.from_template(
+        header,
+        template_path=str(Path(__file__).with_name("model_card.md")),
+        title=title,
+        labels=label_names_of(model.config),
+        dataset=dataset,
+        hyperparameters=hyperparameters,
+        metrics=rows,
+        limits=[f"It reads at most {context_size(tokenizer)} tokens of a text.", *limits],
+        versions={package: importlib.metadata.version(package) for package in ("torch", "transformers")},
+    )
     with replaced_whole(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
@@ -147,7 +158,15 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
         api.create_repo(repo_id, private=private, exist_ok=True)
         if private and not api.model_info(repo_id).private:
-            advice = "Choose another name, or pass private=False if everyone may see this model."
-            raise HubError(f"{repo_id!r} is on the Hub already and is public, so nothing was uploaded. {advice}")
-        files: Any = {"folder_path": folder, "allow_patterns": SHARED_FILES, "ignore_patterns": "*/*"}
-        return api.upload_folder(repo_id=repo_id, commit_message="Upload model, tokenizer and card", **files).commit_url
+            raise HubError(
+                f"{repo_id!r} is on the Hub already and is public, so nothing was uploaded. Choose another name, or "
+                "pass private=False if everyone may see this model."
+            )
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=SHARED_FILES,
+            ignore_patterns="*/*",
+            commit_message="Upload model, tokenizer and card",
+        )
+    return commit.commit_url

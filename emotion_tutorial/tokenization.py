@@ -51,9 +51,8 @@ def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[lis
     DataError
         If something is not a string.
     """
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"texts[{row}] is {text!r} ({type(text).__name__}), not a string. Leave it out.")
+    if bad := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
+        raise DataError(f"texts[{bad[0]}] is {texts[bad[0]]!r}, not a string. Leave it out.")
     if not texts:
         return []
     encoded = tokenizer(list(texts), truncation=True, max_length=context_size(tokenizer))
@@ -87,8 +86,9 @@ def warn_of_truncation(
     full = [row for row, kept in enumerate(ids) if len(kept) >= limit]
     lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
     if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
+        shown = f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}"
         message = (
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut there: "
-            f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}."
+            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
+            f"cut there: {shown}."
         )
         warnings.warn(message, DataWarning, stacklevel=stacklevel)

@@ -54,14 +54,13 @@ class LengthGroupedTrainer(Trainer):
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
         """Predict a batch as `Trainer` does, but in the model's own precision."""
-        attributes: Any = vars(self.model)
-        before = dict(attributes)
+        before = dict(vars(self.model))
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
         try:
             return super().prediction_step(*args, **kwargs)
         finally:
             if self.is_in_train:  # which goes on in bfloat16
-                attributes.update(before)
+                vars(self.model).update(before)
 
 
 def build_trainer(
@@ -98,7 +97,6 @@ def build_trainer(
     **training_arguments
         Anything that `transformers.TrainingArguments` takes; it replaces what is set here.
     """
-    label_names = splits["train"].features["label"].names
     if len(found := set(splits["train"]["label"])) < 2:
         raise DataError(f"The training texts have {len(found)} label; a classifier needs two or more.")
     tokenizer = load_tokenizer(checkpoint)
@@ -109,7 +107,7 @@ def build_trainer(
     weights = None if class_weights is None else _class_weights(class_weights, splits["train"])
     set_seed(seed)  # before the head is drawn
     trainer = LengthGroupedTrainer(
-        model=load_classifier(checkpoint, label_names, "cpu", new_head=new_head),
+        model=load_classifier(checkpoint, splits["train"].features["label"].names, "cpu", new_head=new_head),
         args=args,
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
@@ -185,8 +183,7 @@ def load_or_train(
     if not finished.is_dir():
         finished.parent.mkdir(parents=True, exist_ok=True)
         # The processes of one training (torchrun) work together instead of waiting for each other.
-        alone = os.environ.get("WORLD_SIZE", "1") == "1"
-        with _lock(f"{finished}.lock") if alone else nullcontext():
+        with _lock(f"{finished}.lock") if os.environ.get("WORLD_SIZE", "1") == "1" else nullcontext():
             if not finished.is_dir():
                 unfinished = finished.with_name(f"{finished.name}.training")
                 build = partial(build_trainer, splits, profile.checkpoint, output_dir=unfinished, **settings)

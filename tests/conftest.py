@@ -13,14 +13,7 @@ import torch
 from datasets import DatasetDict
 from huggingface_hub import constants, hf_api
 from loopback_hub import LoopbackHub
-from transformers import (
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    DistilBertTokenizer,
-    PreTrainedTokenizerBase,
-)
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, DistilBertTokenizer
 
 from emotion_tutorial import load_splits, load_tokenizer
 
@@ -45,12 +38,12 @@ def small(corpus: DatasetDict) -> DatasetDict:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerBase:
+def tokenizer():
     return load_tokenizer("embedded")
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
     """Save a small random encoder with the real vocabulary."""
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
@@ -61,7 +54,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrai
 
 
 @pytest.fixture(scope="session")
-def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
     """Save a small random DistilBERT with the real vocabulary."""
     folder = tmp_path_factory.mktemp("tiny-distilbert")
     torch.manual_seed(0)

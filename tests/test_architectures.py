@@ -1,7 +1,7 @@
 """Tiny random checkpoints of many architectures, through every helper."""
 
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 import emotion_tutorial as et
 from emotion_tutorial.inference import TOKEN_BUDGET
-from emotion_tutorial.training import LengthGroupedTrainer
 
 NAMES = ["sadness", "joy", "anger"]
 TEXTS = ["i feel happy", "", "the rain and the sun keep coming back today", "so so cross", "low"]
@@ -90,16 +89,8 @@ def make_checkpoint(name: str, folder: Path, auto_class: type = AutoModel, **set
     return folder
 
 
-class Trained(NamedTuple):
-    checkpoint: Path
-    folder: Path
-    trainer: LengthGroupedTrainer
-    model: PreTrainedModel
-    tokenizer: FastTokenizer
-
-
 @pytest.fixture(scope="module", params=CHECKPOINTS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Train a checkpoint for three steps."""
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint = make_checkpoint(request.param, folder / "checkpoint")
@@ -110,21 +101,22 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     splits = DatasetDict(train=split, validation=split)
     trainer = et.build_trainer(splits, checkpoint, output_dir=folder / "training", **settings)
     trainer.train()
-    return Trained(checkpoint, folder, trainer, trainer.model, trainer.processing_class)
+    model, tokenizer = trainer.model, trainer.processing_class
+    return SimpleNamespace(checkpoint=checkpoint, folder=folder, trainer=trainer, model=model, tokenizer=tokenizer)
 
 
 def probabilities(model: PreTrainedModel, tokenizer: FastTokenizer, texts: list[str] = TEXTS) -> np.ndarray:
     return et.predict_proba(texts, model, tokenizer)[NAMES].to_numpy()
 
 
-def test_trains(trained: Trained):
+def test_trains(trained):
     before = et.load_encoder(trained.checkpoint, "cpu").get_input_embeddings().weight
     assert trained.trainer.state.global_step == 3
     assert np.isfinite(trained.trainer.state.log_history[-1]["train_loss"])
     assert not torch.equal(trained.model.get_input_embeddings().weight, before)
 
 
-def test_tokenizes(trained: Trained):
+def test_tokenizes(trained):
     tokenizer = trained.tokenizer
     tokenized = et.tokenize(Dataset.from_dict({"text": TEXTS}), tokenizer)
     assert tokenized["input_ids"][:] == [tokenizer(text)["input_ids"] or [tokenizer.pad_token_id] for text in TEXTS]
@@ -133,7 +125,7 @@ def test_tokenizes(trained: Trained):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_hidden_states_of_a_text_are_its_own(trained: Trained, pooling: str, side: str, monkeypatch):
+def test_hidden_states_of_a_text_are_its_own(trained, pooling: str, side: str, monkeypatch):
     encoder, tokenizer = et.load_encoder(trained.checkpoint, "cpu"), et.load_tokenizer(trained.checkpoint)
     tokenizer.padding_side = side
     texts = Dataset.from_dict({"text": TEXTS})
@@ -145,15 +137,26 @@ def test_hidden_states_of_a_text_are_its_own(trained: Trained, pooling: str, sid
     assert np.ptp(alone, axis=0).max() > 0.1
 
 
+@pytest.mark.parametrize("trained", ["gpt2", "llama", "qwen3"], indirect=True)
+def test_decoder_is_pooled_at_its_last_token(trained):
+    encoder, tokenizer = et.load_encoder(trained.checkpoint, "cpu"), et.load_tokenizer(trained.checkpoint)
+    texts = [text for text in TEXTS if text]
+    settings = {"precision": "float32", "cache": False}
+    found = et.extract_hidden_states(Dataset.from_dict({"text": texts}), encoder, tokenizer, **settings)
+    with torch.inference_mode():
+        last = [encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1].numpy() for text in texts]
+    np.testing.assert_allclose(found["hidden_state"], last, atol=1e-5)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_probabilities_of_a_text_are_its_own(trained: Trained, side: str, monkeypatch: pytest.MonkeyPatch):
+def test_probabilities_of_a_text_are_its_own(trained, side: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trained.tokenizer, "padding_side", side)
     alone = np.vstack([probabilities(trained.model, trained.tokenizer, [text]) for text in TEXTS])
     np.testing.assert_allclose(probabilities(trained.model, trained.tokenizer), alone, atol=1e-5)
     assert np.ptp(alone, axis=0).max() > 0.01
 
 
-def test_explains(trained: Trained):
+def test_explains(trained):
     model, tokenizer, text = trained.model, trained.tokenizer, TEXTS[2]
     explained = et.explain(text, model, tokenizer, label="joy", steps=800)  # random weights are far from linear
     encoded = tokenizer(text, return_special_tokens_mask=True, return_tensors="pt")
@@ -167,7 +170,7 @@ def test_explains(trained: Trained):
     assert explained["attribution"].sum() == pytest.approx(p_text - p_baseline, abs=0.02)
 
 
-def test_saved_model_predicts_the_same_elsewhere(trained: Trained):
+def test_saved_model_predicts_the_same_elsewhere(trained):
     folder = et.save_model(trained.model, trained.tokenizer, trained.folder / "model")
     expected = probabilities(trained.model, trained.tokenizer)
     reloaded = probabilities(et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder))
@@ -178,7 +181,7 @@ def test_saved_model_predicts_the_same_elsewhere(trained: Trained):
 
 
 @pytest.mark.parametrize("trained", ["bert", "distilbert", "roberta"], indirect=True)
-def test_exports(trained: Trained):
+def test_exports(trained):
     folder = et.export_onnx(trained.model, trained.tokenizer, trained.folder / "onnx", quantize=False)
     expected = probabilities(trained.model, trained.tokenizer)
     np.testing.assert_allclose(et.OnnxClassifier(folder).predict_proba(TEXTS), expected, atol=1e-4)

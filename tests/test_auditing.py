@@ -1,5 +1,4 @@
 import unicodedata
-import warnings
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -30,36 +29,24 @@ def test_the_corpus_has_no_finding(corpus):
     found = audit(corpus)
     assert found.empty
     assert list(found.columns) == COLUMNS
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert drop_leaks(corpus) is corpus
+    assert drop_leaks(corpus) is corpus
 
 
 def test_each_finding_about_a_text():
-    train = make_split(("One text", "a"), ("one  TEXT!", "a"), ("One text", "a"), ("one text", "b"), (" ", "b"))
-    test = make_split(("other", "a"), ("One text", "a"), ("one, text", "b"), ("long " * 400, "b"))
+    train = make_split(
+        ("One text", "a"), ("one  TEXT!", "a"), ("One text", "a"), ("one text", "b"), (" ", "b"), ("One text", "a")
+    )
+    test = make_split(("other", "a"), ("One text", "a"), ("one, text", "b"), ("long " * 400, "b"), names="ba")
     assert find(train=train, test=test) == [
         ("near duplicate", "train", 1, "a", "train", 0, "a", "same label, normalised text"),
         ("duplicate", "train", 2, "a", "train", 0, "a", "same label, exact text"),
         ("conflicting label", "train", 3, "b", "train", 0, "a", "other label, normalised text"),
         ("empty", "train", 4, "b", "", None, "", ""),
+        ("duplicate", "train", 5, "a", "train", 0, "a", "same label, exact text"),
         ("leak", "test", 1, "a", "train", 0, "a", "same label, exact text"),
         ("leak", "test", 2, "b", "train", 0, "a", "other label, normalised text"),
         ("over-long", "test", 3, "b", "", None, "", "400 words"),
     ]
-
-
-def test_a_copy_is_compared_with_the_first_row():
-    rows = make_split(("x", "a"), ("x", "b"), ("x", "a"), ("x", "b"))
-    assert [found[0] for found in find(train=rows)] == ["conflicting label", "duplicate", "conflicting label"]
-    assert {found[5] for found in find(train=rows)} == {0}
-
-
-def test_a_leak_is_not_a_duplicate_too_until_it_is_dropped():
-    splits = DatasetDict(train=make_split(("x", "a"), ("y", "a")), test=make_split(("x", "a"), ("x", "a")))
-    assert [found[:3] for found in find(**splits)] == [("leak", "test", 0), ("leak", "test", 1)]
-    with pytest.warns(DataWarning):
-        assert [found[:3] for found in find(**drop_leaks(splits))] == [("duplicate", "test", 1)]
 
 
 def test_a_text_may_be_over_long_and_a_duplicate():
@@ -76,31 +63,20 @@ def test_rare_classes_are_those_of_each_split():
     assert rare.tolist() == ["train b: 9 texts", "train c: 0 texts", "test a: 1 texts", "test b: 0 texts"]
 
 
-ALIKE = {
-    "I'm GLAD, so glad!": "i m glad so glad",
-    "straße": "STRASSE",
-    "ﬁne Ⅳ \uff11\uff12": "fine iv 12",
-    unicodedata.normalize("NFC", "café"): unicodedata.normalize("NFD", "café"),
-    "أنا سعيد؟": "أنا  سعيد",
-    "我很高兴。": "我很高兴\uff01",
-    "मैं खुश हूँ।": "मैं खुश हूँ",
-    "!!!": " !!!\n",
-    "no\u00a0break": "no break",
-}
-UNLIKE = {
-    "so glad 😀": "so glad 😡",
-    "!!!": "???",
-    "resume": "résumé",
-    "कि": "की",  # two vowel signs, which are marks
-    "10 of 10": "1 of 10",
-    "5 € off": "5 $ off",
-    "every one": "everyone",
-}
+ALIKE = [
+    ("I'm GLAD, so glad!", "i m glad so glad"), ("straße", "STRASSE"), ("ﬁne Ⅳ \uff11\uff12", "fine iv 12"),
+    (unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")), ("!!!", " !!!\n"),
+    ("أنا سعيد؟", "أنا  سعيد"), ("我很高兴。", "我很高兴\uff01"),
+]  # fmt: skip
+UNLIKE = [
+    ("so glad 😀", "so glad 😡"), ("!!!", "???"), ("resume", "résumé"), ("5 € off", "5 $ off"),
+    ("every one", "everyone"), ("कि", "की"),  # two vowel signs, which are marks
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "other"), [*ALIKE.items(), *UNLIKE.items()])
+@pytest.mark.parametrize(("one", "other"), [*ALIKE, *UNLIKE])
 def test_texts_are_the_same_after_normalisation(one, other):
-    assert kinds(one, other) == ["near duplicate"] * (ALIKE.get(one) == other)
+    assert kinds(one, other) == ["near duplicate"] * ((one, other) in ALIKE)
 
 
 def test_empty_texts_are_no_duplicates_or_leaks():
@@ -108,11 +84,6 @@ def test_empty_texts_are_no_duplicates_or_leaks():
     rows = [("train", 0), ("train", 1), ("test", 0), ("test", 1)]
     assert [found[:3] for found in find(**splits)] == [("empty", *row) for row in rows]
     assert drop_leaks(DatasetDict(splits))["train"].num_rows == 3
-
-
-def test_labels_are_compared_by_name():
-    splits = DatasetDict(train=make_split(("x", "a"), names="ab"), test=make_split(("x", "a"), names="ba"))
-    assert audit(splits, min_class_rows=0)["detail"].tolist() == ["same label, exact text"]
 
 
 def test_splits_with_a_format_or_other_columns():
@@ -131,8 +102,6 @@ def test_refuses_what_cannot_be_compared(work):
         bad = Dataset.from_dict({"text": ["x", "y"], "label": [0, label]}, features=good.features)
         with pytest.raises(DataError, match="'test', row 1: the label is"):
             work(DatasetDict(train=good, test=bad))
-    with pytest.raises(DataError, match="no split"):
-        work(DatasetDict())
 
 
 def test_drop_leaks_refuses_splits_without_train_and_to_leave_none():
@@ -149,22 +118,15 @@ def test_drop_leaks_removes_exactly_these_and_says_so():
     ).add_column("id", [*range(7)])
     splits = DatasetDict(
         train=train,
-        validation=make_split(("in both", "b"), ("exact", "a"), ("", "b")),
+        dev=make_split(("in both", "b"), ("exact", "a"), ("", "b")),
         test=make_split(("in both", "a"), ("near", "b"), ("new", "b")),
     )
-    with pytest.warns(DataWarning, match="Left out 4 of 7 training rows.*: 3 in 'validation', 3 in 'test'") as caught:
+    with pytest.warns(DataWarning, match="Left out 4 of 7 training rows.*: 3 in 'dev', 3 in 'test'") as caught:
         left = drop_leaks(splits)
     assert caught[0].filename == __file__
     assert left["train"]["id"][:] == [0, 2, 6]
     assert left["train"].features == train.features
-    assert all(left[split] is splits[split] for split in ("validation", "test"))
+    assert all(left[split] is splits[split] for split in ("dev", "test"))
     found = audit(left)
-    assert found.loc[found["finding"] == "leak", "other_split"].tolist() == ["validation"]
+    assert found.loc[found["finding"] == "leak", "other_split"].tolist() == ["dev"]
     assert drop_leaks(left) is left
-
-
-def test_drop_leaks_goes_by_the_other_splits_whatever_their_names():
-    splits = DatasetDict(train=make_split(("x", "a"), ("y", "b")), dev=make_split(("y", "b")))
-    with pytest.warns(DataWarning, match="1 of 2 .* 1 in 'dev'"):
-        assert drop_leaks(splits)["train"]["text"][:] == ["x"]
-    assert drop_leaks(DatasetDict(train=splits["train"]))["train"] is splits["train"]

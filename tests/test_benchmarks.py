@@ -14,11 +14,11 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def data(corpus, tmp_path_factory) -> Path:
+def options(corpus, tiny_checkpoint, tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("data")
     for split, dataset in corpus.items():
         dataset.select(range(80)).to_parquet(folder / f"{split}.parquet")
-    return folder
+    return ["--data", str(folder), "--checkpoint", str(tiny_checkpoint)]
 
 
 def run(script: str, *arguments: str) -> Any:
@@ -28,9 +28,8 @@ def run(script: str, *arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_feature_extraction(data, tiny_checkpoint):
-    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "100", "--repeats", "1"]
-    result = run("feature_extraction.py", *options)
+def test_feature_extraction(options):
+    result = run("feature_extraction.py", *options, "--texts", "100", "--repeats", "1")
     assert result["smallest_cosine_to_float32"] > 0.99  # the same texts, in the same order
     for other in ("plain", "sentence_transformers"):
         ratio = result["ours_texts_per_second"] / result[f"{other}_texts_per_second"]
@@ -43,26 +42,24 @@ def test_loading():
     assert result["peak_mb"] > result["file_mb"] > 0.05
 
 
-def test_fine_tuning(data, tiny_checkpoint):
-    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "80", "--repeats", "1"]
-    result = run("fine_tuning.py", *options, "--until", "0.01")
+def test_fine_tuning(options):
+    result = run("fine_tuning.py", *options, "--texts", "80", "--repeats", "1", "--until", "0.01")
     assert {"baseline", "ours", "ratio", "accuracy_baseline", "accuracy_ours", "roofline"} <= set(result)
     assert result["ratio"] == pytest.approx(result["baseline"] / result["ours"], rel=1e-2)
     assert result["reached"] >= 0.01
 
 
-def test_scaling(data, tmp_path):
-    result = run("scaling.py", "--data", str(data), "--texts", "3", "--figure", str(tmp_path / "scaling.png"))
+def test_scaling(options, tmp_path):
+    result = run("scaling.py", "--data", options[1], "--texts", "3", "--figure", str(tmp_path / "scaling.png"))
     assert result["texts"] == [1, 2, 3]
     assert len(result["seconds"]) == len(result["peak_mb"]) == 3
     assert (tmp_path / "scaling.png").is_file()
 
 
-def test_speed_ups(data, tiny_checkpoint):
-    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "64", "--repeats", "1"]
-    frozen = "frozen embeddings and a third of the layers"
-    result = run("speed_ups.py", *options, "--epochs", "1", "--variants", "plain", frozen)
-    assert [row["variant"] for row in result] == ["plain", frozen]
+def test_speed_ups(options):
+    variants = ["plain", "frozen embeddings and a third of the layers"]
+    result = run("speed_ups.py", *options, "--texts", "64", "--repeats", "1", "--epochs", "1", "--variants", *variants)
+    assert [row["variant"] for row in result] == variants
     assert result[0]["million weights"] > 10 * result[1]["million weights"]  # most of a tiny encoder is its embeddings
     assert all(0 <= row["accuracy"] <= 1 for row in result)
 
@@ -80,12 +77,10 @@ def test_service(tiny_checkpoint, tokenizer, tmp_path):
     assert 0 < result["steady_p50_ms"] <= result["steady_p99_ms"]
 
 
-def test_hyperparameters(data, tiny_checkpoint):
-    options = ["--data", str(data), "--checkpoint", str(tiny_checkpoint), "--texts", "60"]
+def test_hyperparameters(options):
     trials = ["1 epoch", "mean, head x5, label smoothing 0.1"]
-    found = run("hyperparameters.py", *options, "--trials", *trials)
+    found = run("hyperparameters.py", *options, "--texts", "60", "--trials", *trials)
     assert [row["trial"] for row in found] == trials
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found)
-
-    [final] = run("hyperparameters.py", *options, "--repeats", "2", "--final", "1 epoch")
+    [final] = run("hyperparameters.py", *options, "--texts", "60", "--repeats", "2", "--final", "1 epoch")
     assert final["spread"] >= 0

@@ -1,7 +1,6 @@
-"""Digests that cover content, and files that are replaced as wholes."""
+"""Digests that cover content; that files are replaced as wholes is tested in test_sharing.py."""
 
 import copy
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 import emotion_tutorial as et
-from emotion_tutorial.caching import digest, replaced_whole
+from emotion_tutorial.caching import digest
 
 
 def dataset(texts="ab", labels=(0, 1), names="xy") -> Dataset:
@@ -33,11 +32,6 @@ def folder(path: Path, text: str) -> Path:
 
 DIFFERENT = {
     "Dataset": [dataset(), dataset("ac"), dataset(["ab", ""]), dataset(labels=(1, 1)), dataset(names="xz")],
-    "DatasetDict": [
-        DatasetDict(train=dataset(), test=dataset()),
-        DatasetDict(train=dataset(), dev=dataset()),
-        DatasetDict(train=dataset(), test=dataset(labels=(1, 0))),
-    ],
     "model": [model(), model(2.0), model().half()],
     "settings": [{"rate": 0.1, "names": ["a", None]}, {"rate": 0.2, "names": ["a", None]}],
 }
@@ -57,7 +51,9 @@ def test_digest_covers_the_files_of_a_folder_wherever_it_is(tmp_path):
     assert digest(one) != before
 
 
-@pytest.mark.parametrize("thing", [object(), {1, 2}, [model()], np.zeros(10_000), lambda: 0])
+@pytest.mark.parametrize(
+    "thing", [object(), DatasetDict(train=dataset()), {1, 2}, [model()], np.zeros(10_000), lambda: 0]
+)
 def test_digest_refuses_what_it_cannot_read(thing):
     with pytest.raises(TypeError):
         digest(thing)
@@ -66,34 +62,3 @@ def test_digest_refuses_what_it_cannot_read(thing):
 def test_artifacts_are_in_the_working_folder_by_default(monkeypatch):
     monkeypatch.delenv("EMOTION_TUTORIAL_ARTIFACTS")
     assert et.artifacts_folder() == Path("artifacts")
-
-
-@pytest.fixture
-def place(tmp_path) -> Path:
-    place = tmp_path / "place"
-    place.mkdir()
-    for name in ("old", "mine"):
-        (place / name).write_text("before")
-    return place
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_files_are_replaced_and_others_kept(place):
-    with replaced_whole(place) as new:
-        (new / "sub").mkdir()
-        for name in ("old", "sub/new"):
-            (new / name).write_text("after")
-        assert files(place)["old"] == "before"
-    assert files(place) == {"old": "after", "sub/new": "after", "mine": "before"}
-    assert {path.name for path in place.iterdir()} == {"old", "mine", "sub"}
-
-
-def test_nothing_is_replaced_on_an_error(place):
-    with suppress(OSError), replaced_whole(place) as new:
-        (new / "old").write_text("half")
-        raise OSError("disk full")
-    assert files(place) == {"old": "before", "mine": "before"}
-    assert len(list(place.iterdir())) == 2

@@ -1,7 +1,7 @@
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -9,8 +9,6 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from emotion_tutorial import DataError, DataWarning, NotFoundError, SettingsError, load_splits, to_frame
-
-REAL_DATA = Path(os.environ.get("EMOTION_TUTORIAL_REAL_DATA", "../shared/data/emotion"))
 
 
 def make_frame(count: int, labels: tuple[Any, ...] = ("b", "a"), word: str = "text") -> pd.DataFrame:
@@ -41,6 +39,7 @@ def names(splits: DatasetDict) -> list[str]:
 
 
 FRAMES = {"train": make_frame(20), "validation": make_frame(3, word="v"), "test": make_frame(4, word="t")}
+WHOLE = DatasetDict({split: Dataset.from_pandas(frame) for split, frame in FRAMES.items()})
 ROWS = {split: list(frame.itertuples(index=False, name=None)) for split, frame in FRAMES.items()}
 
 
@@ -70,37 +69,45 @@ def test_folder_of_files(folder):
         (folder / name).rename(folder / "val.jsonl")
 
 
-def test_another_separator_is_said_at_the_call(folder):
-    FRAMES["train"].to_csv(folder / "train.csv", sep=";", index=False)
-    with pytest.warns(DataWarning, match="semicolons") as caught:
-        assert rows(load_splits(folder)) == ROWS
-    assert [warning.filename for warning in caught] == [__file__]
+@pytest.mark.parametrize(
+    ("suffix", "separator", "said"),
+    [("csv", ";", "semicolons"), ("csv", "\t", "tabs"), ("tsv", ",", "commas"), ("tsv", "|", "bars")],
+)
+def test_another_separator_is_found_and_said_at_the_call(tmp_path, suffix, separator, said):
+    expected = [("i am; well", "joy"), ("“quoted”, and é", "sadness"), ("two\nlines", "NA"), ("tab\tbar|", "007")]
+    for split in FRAMES:
+        frame = pd.DataFrame(expected, columns=["text", "label"])
+        frame.to_csv(tmp_path / f"{split}.{suffix}", sep=separator, index=False, quoting=1)
+    with pytest.warns(DataWarning, match=rf"{suffix}: {said} separate") as caught:
+        assert rows(load_splits(tmp_path)) == three(expected)
+    assert [warning.filename for warning in caught] == [__file__] * 3
+
+
+def test_what_the_system_refuses_is_said_as_it_is(folder, monkeypatch):
+    monkeypatch.setattr("builtins.open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(PermissionError, match="Permission denied"):
+        load_splits(folder / "train.csv")
 
 
 def test_folder_that_save_to_disk_wrote(tmp_path):
-    whole = DatasetDict({split: Dataset.from_pandas(frame) for split, frame in FRAMES.items()})
-    whole.save_to_disk(tmp_path / "whole")
+    WHOLE.save_to_disk(tmp_path / "whole")
     assert rows(load_splits(tmp_path / "whole")) == ROWS
-    whole["train"].save_to_disk(tmp_path / "part")
+    WHOLE["train"].save_to_disk(tmp_path / "part")
     with pytest.warns(DataWarning, match="no validation and no test"):
         splits = load_splits(tmp_path / "part")
     assert together(splits) == sorted(ROWS["train"])
 
 
-def test_frames_whatever_their_index_and_types():
+def test_frames_and_data_sets_whatever_their_index_types_and_format():
     odd = make_frame(6).assign(other=object(), id=range(6)).set_index(pd.Index([3, 3, 1, 0, 9, 9]))
     types = [{"text": kind, "label": kind} for kind in ("category", "string", object)]
     of_ids = odd.assign(label=pd.array([1, 0] * 3, "Int64"))
     for frame in (odd, odd.set_index(["id", "other"]), of_ids, *map(odd.astype, types)):
         assert rows(load_splits(three(frame), label_names=["a", "b"])) == three(ROWS["train"][:6])
-
-
-def test_data_sets_in_memory():
-    whole = DatasetDict({split: Dataset.from_pandas(frame) for split, frame in FRAMES.items()})
-    assert rows(load_splits(whole)) == rows(load_splits(dict(whole))) == rows(load_splits(FRAMES)) == ROWS
+    assert rows(load_splits(WHOLE)) == rows(load_splits(dict(WHOLE))) == rows(load_splits(FRAMES)) == ROWS
     with pytest.warns(DataWarning, match="no validation and no test"):
-        assert together(load_splits(whole["train"])) == sorted(ROWS["train"])
-    backwards = whole["train"].with_format("numpy").select(range(19, -1, -1))
+        assert together(load_splits(WHOLE["train"])) == sorted(ROWS["train"])
+    backwards = WHOLE["train"].with_format("numpy").select(range(19, -1, -1))
     assert rows(load_splits(three(backwards)))["test"] == ROWS["train"][::-1]
 
 
@@ -114,6 +121,7 @@ def test_data_sets_in_memory():
         (("007", "7", "1e5", "NA"), ["007", "1e5", "7", "NA"]),
         (("Ärger", " joy", "joy "), ["joy", "Ärger"]),
         ((10**30, 5), ["5", str(10**30)]),
+        (tuple(range(1_100)) * 10, [str(i) for i in range(1_100)]),
     ],
 )
 def test_labels_are_names(labels, expected):
@@ -187,18 +195,10 @@ def test_empty_texts_are_kept_and_said(missing):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (make_frame(0), "no rows"),
-        (make_frame(4, ("a",)), "has 1 class"),
         (make_frame(6, ("a", None, "b")), "row 1: no label; 2 such rows"),
-        (make_frame(4, ("a", -1, "b")).assign(label=["a", "b", ["a"], "b"]), r"row 2: the label is \['a'\]"),
         (make_frame(4, (b"a", b"b")), "row 0: the label is b'a'"),
-        (make_frame(4, ("a", pd.Timestamp(0))), "row 1: the label is Timestamp"),
         (make_frame(4).assign(text=["a", None, 3, "b"]), "row 2: the text is 3, of type int"),
-        (make_frame(4).assign(text=[b"a"] * 4), "row 0: the text is b'a', of type bytes"),
-        (make_frame(4).rename(columns={"label": "mood"}), "no column 'label'. It has 'text', 'mood'"),
         (make_frame(4).set_axis([0, 1], axis=1), "no column 'text'. It has 0, 1"),
-        (make_frame(4).set_axis(["text", "text"], axis=1), "2 columns are named 'text'"),
-        (make_frame(1_001, tuple(range(1_001))), "1,001 distinct labels in 1,001 rows"),
         (make_frame(20, tuple("aaaaaaaaaaaaaaaaaaab")), "rarest class, 'b', has 1,"),
         (make_frame(7, ("a", "b", "c")), "Cannot cut 3 rows for split 'validation' from the 4 training rows"),
         (Dataset.from_pandas(make_frame(4)).remove_columns("label"), "no column 'label'. It has 'text'"),
@@ -217,10 +217,6 @@ def test_label_names_that_are_refused(given):
         load_splits(three(make_frame(4)), label_names=given)
 
 
-def test_many_classes_are_fine_with_ten_rows_each():
-    assert len(names(load_splits(three(make_frame(11_000, tuple(range(1_100))))))) == 1_100
-
-
 def test_splits_that_are_refused(folder):
     (folder / "dev.csv").write_text("text,label\nx,a\n")
     with pytest.raises(DataError, match=r"dev.csv, val.jsonl for the split 'validation'"):
@@ -233,21 +229,12 @@ def test_splits_that_are_refused(folder):
         load_splits({"text": ["a"], "label": ["b"]})
 
 
-@pytest.mark.parametrize("source", ["nowhere/train.csv", Path("nowhere"), "imbedded", "what a day, " * 1000, "a\0b"])
-def test_sources_that_are_not_there(source):
-    with pytest.raises(NotFoundError, match="There is no file or folder") as caught:
+NOWHERE = ["nowhere/train.csv", Path("nowhere"), "imbedded", "what a day, " * 1000, "a\0b"]
+
+
+@pytest.mark.parametrize("source", [*NOWHERE, None, ["a", "b"], {"train": ["a"]}, {"train": "train.csv"}])
+def test_sources_that_are_refused(source):
+    error, said = (NotFoundError, "no file or folder") if source in NOWHERE else (SettingsError, "DataFrame")
+    with pytest.raises(error, match=said) as caught:
         load_splits(source)
     assert len(str(caught.value)) < 800
-
-
-@pytest.mark.parametrize("source", [None, ["a", "b"], {"train": ["a"]}, {"train": "train.csv"}])
-def test_sources_of_another_kind(source):
-    with pytest.raises(SettingsError, match="DataFrame"):
-        load_splits(source)
-
-
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real data are not in {REAL_DATA}")
-def test_real_data():
-    with pytest.warns(DataWarning, match="no test split"):
-        splits = load_splits(REAL_DATA)
-    assert [len(dataset) for dataset in splits.values()] == [14400, 2000, 1600]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset
 from sklearn.metrics import average_precision_score
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, set_seed
@@ -13,17 +13,6 @@ import emotion_tutorial as et
 
 NAMES = ["sun", "rain", "wind"]
 WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "grey", "cold"], "wind": ["loud", "gusts", "blows"]}
-
-
-def make(texts, labels, names=NAMES) -> Dataset:
-    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-    return Dataset.from_dict({"text": texts, "label": labels}, features=features)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_checkpoint):
-    set_seed(0)
-    return et.load_classifier(tiny_checkpoint, NAMES, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +29,7 @@ def weather() -> tuple[list[str], list[int], np.ndarray]:
 def fine_tuned(tiny_checkpoint, tmp_path, monkeypatch) -> dict[str, object]:
     """Return options for a short training on the CPU, with artifacts of this test alone."""
     monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
-    settings = {"learning_rate": 5e-3, "epochs": 6, "batch_size": 16}
-    profile = et.get_profile("quick", checkpoint=str(tiny_checkpoint), **settings)
+    profile = et.get_profile("quick", checkpoint=str(tiny_checkpoint), learning_rate=5e-3, epochs=6, batch_size=16)
     return {"method": "fine_tuned", "profile": profile, "use_cpu": True, "disable_tqdm": True}
 
 
@@ -49,10 +37,13 @@ def by_row(found: pd.DataFrame) -> np.ndarray:
     return found.set_index("row")["score"].sort_index().to_numpy()
 
 
-def test_loss_is_the_cross_entropy(model, tokenizer):
+def test_loss_is_the_cross_entropy(tiny_checkpoint, tokenizer):
+    set_seed(0)
+    model = et.load_classifier(tiny_checkpoint, NAMES, "cpu")
     texts = [f"text {'long ' * (i * 7 % 40)}" for i in range(80)]  # not in the order of their lengths
     labels = [i % 3 for i in range(80)]
-    losses = et.loss_frame(make(texts, labels), model, tokenizer)
+    rows = Dataset.from_dict({"text": texts, "label": labels})
+    losses = et.loss_frame(rows.cast_column("label", ClassLabel(names=NAMES)), model, tokenizer)
     with torch.no_grad():
         logits = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
     np.testing.assert_allclose(losses["loss"], cross_entropy(logits, torch.tensor(labels), reduction="none"), atol=1e-5)
@@ -60,23 +51,16 @@ def test_loss_is_the_cross_entropy(model, tokenizer):
     assert losses["label"].tolist() == [NAMES[label] for label in labels]
     assert losses["predicted_label"].tolist() == [NAMES[i] for i in logits.argmax(dim=1)]
     with pytest.raises(et.DataError, match="rain, sun, wind, and the model sun, rain, wind"):
-        et.loss_frame(make(texts, labels, sorted(NAMES)), model, tokenizer)
+        et.loss_frame(rows.cast_column("label", ClassLabel(names=sorted(NAMES))), model, tokenizer)
 
 
 def test_confused_pairs_are_counted_with_an_example():
-    losses = pd.DataFrame(
-        {
-            "text": list("abcde"),
-            "label": ["no", "no", "no", "no", "yes"],
-            "predicted_label": ["yes", "yes", "yes", "no", "no"],
-            "loss": [3.0, 1.0, 2.0, 0.1, 5.0],
-        },
-        index=range(10, 15),
-    )
+    rows = [("a", "no", "yes", 3.0), ("b", "no", "yes", 1.0), ("c", "no", "yes", 2.0), ("d", "no", "no", 0.1)]
+    columns = ["text", "label", "predicted_label", "loss"]
+    losses = pd.DataFrame([*rows, ("e", "yes", "no", 5.0)], columns=columns, index=range(10, 15))
     pairs = et.confused_pairs(losses)
-    assert pairs.iloc[0].to_dict() == {
-        "label": "no", "predicted_label": "yes", "texts": 3, "share": 0.75, "example": "c"
-    }  # fmt: skip
+    assert pairs.iloc[0].tolist() == ["no", "yes", 3, 0.75, "c"]
+    assert list(pairs.columns) == ["label", "predicted_label", "texts", "share", "example"]
     assert pairs.index[0] == 12  # of the losses 1, 2, 3 the middle one
     assert et.confused_pairs(losses.query("label == predicted_label")).empty
 

@@ -1,11 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from transformers import EvalPrediction
 
-from emotion_tutorial import compare, compute_metrics, evaluate, repeat_over_seeds
-from emotion_tutorial.exceptions import DataError
+from emotion_tutorial import DataError, compare, compute_metrics, evaluate, repeat_over_seeds
+from emotion_tutorial.calibration import expected_calibration_error, fit_temperature
 
 NAMES = ["a", "b", "c"]
 
@@ -21,11 +23,8 @@ def labels() -> tuple[np.ndarray, np.ndarray]:
 def test_compute_metrics():
     logits = np.array([[2.0, 1], [0, 3], [5, 1], [0, 1]])
     found = compute_metrics(EvalPrediction(predictions=logits, label_ids=np.array([0, 1, 1, 1])))
-    assert found == {
-        "accuracy": 0.75,
-        "weighted_f1": pytest.approx((2 / 3 * 1 + 0.8 * 3) / 4),
-        "macro_f1": pytest.approx((2 / 3 + 0.8) / 2),
-    }
+    f1 = {"weighted_f1": (2 / 3 * 1 + 0.8 * 3) / 4, "macro_f1": (2 / 3 + 0.8) / 2}
+    assert found == pytest.approx({"accuracy": 0.75, **f1})
 
 
 @pytest.mark.parametrize("absent", [[], [1], [0, 4]])
@@ -57,36 +56,32 @@ def test_interval_is_that_of_resampling_texts(labels):
 def test_shape_support_and_seed(labels):
     report = evaluate(*labels, NAMES)
     assert list(report.columns) == ["name", "metric", "value", "low", "high", "support"]
-    assert (report["low"] <= report["value"]).all()
-    assert (report["value"] <= report["high"]).all()
+    assert report["value"].between(report["low"], report["high"]).all()
     assert report.query("metric == 'recall'")["support"].tolist() == np.bincount(labels[0]).tolist()
     pd.testing.assert_frame_equal(report, evaluate(*labels, NAMES))
     assert not report.equals(evaluate(*labels, NAMES, seed=1))
 
 
-@pytest.mark.parametrize(("y_true", "y_pred"), [([0, 3], [0, 0]), ([0, 1], [0, -1])])
-def test_unknown_id_is_refused_with_its_place(y_true, y_pred):
-    with pytest.raises(DataError, match=r"\[1\] is -?\d"):
-        evaluate(y_true, y_pred, NAMES)
-
-
-@pytest.mark.parametrize(("y_true", "y_pred"), [([], []), ([0, 1], [0]), ([0, 1], [0, np.nan]), ([0, 1], ["a", "b"])])
-def test_what_are_no_ids_is_refused(y_true, y_pred):
-    with pytest.raises(ValueError, match="xpected"):
-        evaluate(y_true, y_pred, NAMES)
+def test_what_are_no_ids_of_labels_is_refused():
+    for y_true, y_pred in (([0, 3], [0, 0]), ([0, 1], [0, -1])):
+        with pytest.raises(DataError, match=r"\[1\] is -?\d"):
+            evaluate(y_true, y_pred, NAMES)
+    for y_true, y_pred in (([], []), ([0, 1], [0]), ([0, 1], [0, np.nan]), ([0, 1], ["a", "b"])):
+        with pytest.raises(ValueError, match="xpected"):
+            evaluate(y_true, y_pred, NAMES)
 
 
 def test_compare_is_the_paired_bootstrap_and_mcnemar(labels):
     y_true, pred_a = labels
     rng = np.random.default_rng(3)
-    pred_b = np.where(rng.random(400) < 0.5, y_true, pred_a)  # right wherever a is
+    pred_b = np.where(rng.random(400) < 0.5, y_true, rng.permutation(pred_a))
     found = compare(y_true, pred_a, pred_b)
-    assert found["accuracy_a"] == pytest.approx(accuracy_score(y_true, pred_a))
-    assert found["accuracy_b"] == pytest.approx(accuracy_score(y_true, pred_b))
+    accuracies = [accuracy_score(y_true, predicted) for predicted in (pred_a, pred_b)]
+    assert found[["accuracy_a", "accuracy_b"]].tolist() == pytest.approx(accuracies)
     assert found["difference"] == pytest.approx(found["accuracy_b"] - found["accuracy_a"])
-    assert found["only_a_right"] == 0
-    assert found["only_b_right"] == round(found["difference"] * 400) > 10
-    assert found["p_value"] == pytest.approx(2 * 0.5 ** found["only_b_right"])
+    only_a, only_b = ((one == y_true) & (other != y_true) for one, other in ((pred_a, pred_b), (pred_b, pred_a)))
+    assert (found["only_a_right"], found["only_b_right"]) == (only_a.sum(), only_b.sum())
+    assert found["p_value"] == pytest.approx(binomtest(only_a.sum(), only_a.sum() + only_b.sum()).pvalue)
     rows = rng.integers(0, 400, (4000, 400))
     gain = (pred_b == y_true).astype(float) - (pred_a == y_true)
     expected = np.percentile(gain[rows].mean(axis=1), [2.5, 97.5])
@@ -96,21 +91,53 @@ def test_compare_is_the_paired_bootstrap_and_mcnemar(labels):
     assert (same["difference"], same["low"], same["high"], same["p_value"]) == (0, 0, 0, 1)
 
 
-def test_equally_good_classifiers_differ_by_chance_only():
-    rng = np.random.default_rng(0)
-    y_true = np.zeros(2000, dtype=int)
-    p_values = [compare(y_true, *(rng.random((2, 2000)) > 0.9).astype(int))["p_value"] for _ in range(100)]
-    assert np.mean(np.array(p_values) < 0.05) < 0.1
-
-
-def test_repeat_over_seeds_gives_mean_and_spread():
+def test_repeat_over_seeds_gives_mean_and_spread_or_refuses():
     found = repeat_over_seeds(lambda seed: {"accuracy": 0.9 + seed / 100, "loss": 1.0}, [1, 2, 3])
     np.testing.assert_allclose(found.loc["accuracy"], [0.92, 0.01, 0.91, 0.92, 0.93])
     np.testing.assert_allclose(found.loc["loss"], [1, 0, 1, 1, 1])
     assert list(found.columns) == ["mean", "std", "seed 1", "seed 2", "seed 3"]
+    for seeds, said in (([0], "two or more"), ([1, 1], "two or more"), ([0, 1], "Seed 1 gave")):
+        with pytest.raises(ValueError, match=said):
+            repeat_over_seeds(lambda seed: {f"accuracy {seed}": 1.0}, seeds)
 
 
-@pytest.mark.parametrize(("seeds", "said"), [([0], "two or more"), ([1, 1], "two or more"), ([0, 1], "Seed 1 gave")])
-def test_seeds_without_a_spread_are_refused(seeds, said):
+def calibrated(texts: int, labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids, and logits whose softmax is how probable each id was."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (texts, labels))
+    drawn = (rng.random((texts, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
+    return np.minimum(drawn, labels - 1), logits
+
+
+def test_calibration_error_is_that_by_hand_and_small_if_calibrated():
+    # Confidence 0.9, right once of two: off by 0.4. Confidence 0.6, right: off by 0.4. Confidence 1, right: off by 0.
+    probabilities = [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [1.0, 0.0]]
+    assert expected_calibration_error([0, 1, 1, 0], probabilities, bins=10) == pytest.approx(3 / 4 * 0.4)
+    y, logits = calibrated(20_000, 4)
+    assert expected_calibration_error(y, softmax(logits, axis=1)) < 0.02
+    assert expected_calibration_error(y, softmax(4 * logits, axis=1)) > 0.1
+
+
+@pytest.mark.parametrize(("labels", "temperature"), [(2, 0.5), (3, 1.0), (11, 3.0)])
+def test_temperature_is_found_again(labels, temperature):
+    y, logits = calibrated(20_000, labels)
+    assert fit_temperature(logits * temperature, y) == pytest.approx(temperature, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "probabilities", "said"),
+    [
+        *(([0], [[0.5, 0.4]], "Row 0"), ([0, 1], [[0.5, 0.5], [1.5, -0.5]], "Expected probabilities")),
+        *(([0], [[np.nan, 0.5]], "finite"), ([2], [[0.5, 0.5]], "from 0 to 1")),
+        *(([0, 1], [[0.5, 0.5]], r"\(1, 2\) and \(2,\)"), ([], np.zeros((0, 2)), "Expected a row")),
+    ],
+)
+def test_calibration_error_refuses_what_are_no_probabilities(y_true, probabilities, said):
     with pytest.raises(ValueError, match=said):
-        repeat_over_seeds(lambda seed: {f"accuracy {seed}": 1.0}, seeds)
+        expected_calibration_error(y_true, probabilities)
+
+
+@pytest.mark.parametrize(("logits", "said"), [([[0.0, np.inf]], "finite"), ([[0.0]], "from 0 to 0"), ([], "shapes")])
+def test_temperature_refuses_what_are_no_logits(logits, said):
+    with pytest.raises(ValueError, match=said):
+        fit_temperature(logits, [1])

@@ -1,5 +1,7 @@
 """Hidden states of texts, where they are kept, and their projection."""
 
+import copy
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -112,11 +114,22 @@ def test_vectors_are_computed_once(small, encoder, tokenizer, batches):
     assert len(batches) == computed
 
 
-def test_each_pooling_and_precision_has_vectors_of_its_own(small, encoder, tokenizer):
-    for pooling, precision in product(("cls", "mean"), ("float32", "bfloat16")):
+def test_other_texts_orders_weights_and_options_have_vectors_of_their_own(small, encoder, tokenizer):
+    other = copy.deepcopy(encoder)
+    other.embeddings.word_embeddings.weight.mul_(2)
+    texts = (small["test"], small["train"], small["test"].select(range(119, -1, -1)))
+    cases = product(texts, (encoder, other), ("cls", "mean"), ("float32", "bfloat16"))
+    for dataset, model, pooling, precision in cases:
         options = {"pooling": pooling, "precision": precision}
-        kept, computed = (states(small["test"], encoder, tokenizer, **options, cache=cache) for cache in (True, False))
+        kept, computed = (states(dataset, model, tokenizer, **options, cache=cache) for cache in (True, False))
         np.testing.assert_array_equal(kept, computed)
+
+
+def test_dropout_is_off_and_the_mode_is_kept(small, tiny_checkpoint, tokenizer):
+    encoder = et.load_encoder(tiny_checkpoint, "cpu")
+    expected = states(small["test"], encoder, tokenizer, cache=False)
+    np.testing.assert_array_equal(states(small["test"], encoder.train(), tokenizer, cache=False), expected)
+    assert encoder.training
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:20], lambda data: b""])
@@ -148,3 +161,9 @@ def test_projection_is_seeded():
     assert (list(first.columns), len(first)) == (["X", "Y"], 60)
     np.testing.assert_array_equal(first, et.project_2d(X, seed=1))
     assert not np.allclose(first, et.project_2d(X, seed=2))
+
+
+def test_projection_without_umap_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(et.MissingExtraError, match="notebooks"):
+        et.project_2d(np.eye(3))

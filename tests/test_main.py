@@ -27,15 +27,13 @@ def data(corpus, tmp_path_factory) -> Path:
 
 
 def finetune(data: Path, checkpoint: Path, output: Path, epochs: int = 1) -> list[str]:
-    options = ["--learning-rate", "3e-3", "--epochs", str(epochs), "--batch-size", "32", "--cpu"]
-    return ["finetune", "--data", str(data), "--checkpoint", str(checkpoint), "--output", str(output), *options]
+    paths = ["--data", str(data), "--checkpoint", str(checkpoint), "--output", str(output)]
+    return ["finetune", *paths, "--learning-rate", "3e-3", "--epochs", str(epochs), "--batch-size", "32", "--cpu"]
 
 
 def test_finetune_trains_once_and_serve_exports(data, tiny_checkpoint, tmp_path, capsys, monkeypatch):
-    trained = []
-    train = Trainer.train
+    trained, served, train = [], [], Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self, *a, **k: trained.append(self.args) or train(self, *a, **k))
-    served = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **settings: served.append(app))
 
     def run(epochs: int) -> dict[str, float]:
@@ -54,8 +52,7 @@ def test_finetune_trains_once_and_serve_exports(data, tiny_checkpoint, tmp_path,
         run(epochs)
         main(["serve", first["model"]])
         answer = TestClient(served.pop(), base_url="http://127.0.0.1").post("/predict", json={"texts": "what a day"})
-        [prediction] = answer.json()["predictions"]
-        answers.append(list(prediction["probabilities"].values()))
+        answers.append(list(answer.json()["predictions"][0]["probabilities"].values()))
         model = et.load_classifier(first["model"], device="cpu")
         expected = et.predict_proba("what a day", model, et.load_tokenizer(first["model"]))
         np.testing.assert_allclose(answers[-1], expected.to_numpy()[0], atol=0.02)
@@ -96,8 +93,7 @@ def test_several_processes_train_as_well_as_one(data, tiny_checkpoint, tmp_path)
         result = json.loads(done.stdout.splitlines()[-1])
         said[result["processes"]] = result
         [state] = output.glob("training/fine-tuned-*/trainer_state.json")
-        # Texts per step are those of all processes together.
-        assert json.loads(state.read_text())["global_step"] == 3 * 29
+        assert json.loads(state.read_text())["global_step"] == 3 * 29  # texts per step are those of all processes
         assert et.load_classifier(result["model"], device="cpu").config.num_labels == 6
     assert set(said) == {1, 2}
     for name in ("validation_accuracy", "test_accuracy"):

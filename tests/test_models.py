@@ -61,6 +61,26 @@ def test_labels_without_names_are_named(tiny_checkpoint, tmp_path):
     assert torch.equal(named.classifier.weight, saved.classifier.weight)
 
 
+@pytest.fixture
+def saved(tiny_checkpoint, tmp_path) -> Path:
+    et.load_classifier(tiny_checkpoint, ["cat", "dog"], "cpu").save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize("names", [["dog", "cat"], ["cat", "cow"], ["cat", "dog", "cow"]], ids=", ".join)
+def test_saved_classifier_keeps_its_labels_and_refuses_others(saved, names):
+    assert et.load_classifier(saved, device="cpu").config.id2label == {0: "cat", 1: "dog"}
+    with pytest.raises(et.CheckpointError, match="cat, dog"):
+        et.load_classifier(saved, names, "cpu")
+
+
+def test_saved_classifier_takes_a_new_head_when_asked(saved):
+    own, other = et.load_classifier(saved, device="cpu"), et.load_classifier(saved, list("abc"), "cpu", new_head=True)
+    assert other.classifier.weight.shape[0] == 3
+    for ours, theirs in zip(own.bert.parameters(), other.bert.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_classifier_without_labels_is_refused(tiny_checkpoint):
     with pytest.raises(et.DataError, match="two labels"):
         et.load_classifier(tiny_checkpoint, ["only"])
@@ -92,8 +112,3 @@ def test_pickled_weights_are_refused(tiny_checkpoint, tmp_path):
 def test_missing_folder_is_said(checkpoint):
     with pytest.raises(et.NotFoundError, match="no folder"):
         et.load_tokenizer(checkpoint)
-
-
-def test_unreachable_hub_is_said():
-    with pytest.raises(et.HubError, match="distilbert-base-uncased"):
-        et.load_tokenizer("distilbert-base-uncased")

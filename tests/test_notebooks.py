@@ -9,17 +9,24 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import pages  # noqa: E402
-from pages import MAX_FIGURE_BYTES, is_progress, plain_outputs, shrink, source_digest, write_docs, write_html  # noqa: E402
+from pages import build_site, notebook_links, shrink, source_digest, write_pages  # noqa: E402
+
+import emotion_tutorial  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.ipynb"))
 DOCS = ROOT / "docs"
+MACHINE = r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)"
+FIGURE = r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)">'
+
+every = pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -27,165 +34,156 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
-def test_stripped(path):
+@every
+def test_stripped_and_with_text_alternatives_of_figures(path):
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
-
-
-def test_first_code_cell_has_the_knob_and_describes_the_setup(notebook):
-    first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    assert first.startswith('PROFILE = "quick"')
-    assert "describe_setup(profile)" in first
+            assert cell.metadata.get("alt") or not re.search(r"\bet\.plot_|plt\.subplots", cell.source), cell.source
 
 
 def test_opens_and_ends_as_a_lesson_does(notebook):
+    first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert first.startswith('PROFILE = "quick"')
+    assert "describe_setup(profile)" in first
     opening, ending = notebook.cells[0].source, notebook.cells[-1].source
-    for words in ("After this notebook you can", "Needs", "Takes"):
-        assert words in opening
-    assert "## What we learned" in ending
-    assert "## Exercises" in ending
+    assert all(words in opening for words in ("After this notebook you can", "Needs", "Takes"))
+    assert all(words in ending for words in ("## What we learned", "## Exercises"))
 
 
 def test_runs_no_shell_and_names_no_path_of_a_machine(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             ast.parse(cell.source)  # magics and shell lines are no Python
-        assert not re.search(r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)", cell.source)
+        assert not re.search(MACHINE, cell.source)
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, *EXAMPLES], ids=lambda path: path.stem)
-def test_figures_have_a_text_alternative(path):
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code" and re.search(r"\bet\.(plot|draw)_|plt\.subplots", cell.source):
-            assert cell.metadata.get("alt"), cell.source
-
-
-def test_links_lead_somewhere(notebook):
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for target in re.findall(r"\]\((\w+\.ipynb)\)", cell.source):
-                assert (ROOT / "notebooks" / target).is_file()
-
-
-def test_prose_claims_are_asserted(notebook):
-    hooks = [cell.metadata.get("nbmake", {}).get("post_cell_execute", []) for cell in notebook.cells]
-    assert sum(map(len, hooks)) >= 4
-    for lines in hooks:
-        ast.parse("\n".join(lines))
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_page_is_made_from_the_present_sources(path):
+@every
+def test_page_is_made_from_the_present_sources_and_is_fit_to_read(path):
     page = (DOCS / f"{path.stem}.md").read_text(encoding="utf-8")
     assert f"sources {source_digest(path)}" in page, f"docs/{path.stem}.md is stale: run `make docs`"
-    for figure in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", page):
-        assert figure[0], f"{figure[1]} has no text alternative"
-        assert (DOCS / figure[1]).is_file()
+    figures = re.findall(FIGURE, page)
+    assert all(text for _, text, _ in figures)
+    assert len(page.encode()) + sum((DOCS / name).stat().st_size for name, *_ in figures) < 1_500_000
+    assert not re.search(MACHINE + "|LOAD REPORT|<progress|it/s\\]|I0000", page)
 
 
-def test_docs_are_small_and_linked():
-    sizes = {path: path.stat().st_size for path in DOCS.rglob("*") if path.is_file()}
-    assert sum(sizes.values()) < 6_000_000
-    assert all(size <= MAX_FIGURE_BYTES for path, size in sizes.items() if path.suffix == ".png")
-    contents = (DOCS / "README.md").read_text(encoding="utf-8")
-    assert all(f"({path.stem}.md)" in contents for path in NOTEBOOKS)
+def test_digest_follows_the_sources():
+    assert len({source_digest(path) for path in NOTEBOOKS}) == len(NOTEBOOKS)
 
 
-def test_digest_follows_the_sources(tmp_path):
-    digests = []
-    for text in ("# One", "# One!"):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
-        nbformat.write(notebook, tmp_path / "a.ipynb")
-        digests.append(source_digest(tmp_path / "a.ipynb"))
-    assert digests[0] != digests[1]
-
-
-def test_progress_bars_are_told_from_other_outputs():
-    bar = nbformat.v4.new_output("stream", name="stderr", text="\r50%|####     ")
-    widget = nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}})
-    warning = nbformat.v4.new_output("stream", name="stderr", text="careful\n")
-    assert [is_progress(output) for output in (bar, widget, warning)] == [True, True, False]
-
-
-def test_tables_lose_styles():
-    html = (
-        '<div><style scoped>td {}</style><table border="1" class="dataframe"><tr><td>&lt;b&gt;</td></tr></table></div>'
-    )
-    cell = nbformat.v4.new_code_cell("x")
-    cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": html})]
-    plain_outputs(cell)
-    assert cell.outputs[0].data["text/html"] == "<table><tr><td>&lt;b&gt;</td></tr></table>\n"
-
-
-def write_notebook(path: Path, *cells) -> None:
+def write_notebook(path: Path, *cells) -> Path:
     nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
+    return path
 
 
-def test_pages_are_written_with_links_and_text_alternatives(tmp_path, monkeypatch):
-    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);"
-    write_notebook(
-        tmp_path / "01_first.ipynb",
-        nbformat.v4.new_markdown_cell("# First\n\n[next](02_second.ipynb)"),
-        nbformat.v4.new_code_cell(plot, metadata={"alt": "a line"}),
+def checked(source: str, *lines: str):
+    return new_code_cell(source, metadata={"nbmake": {"post_cell_execute": list(lines)}})
+
+
+OUTPUTS = r"""import sys, warnings
+import pandas as pd
+from IPython.display import HTML, display
+print("[torch.onnx] Translate...\n\x1b[31mred\x1b[0m", sys.prefix + "/lib")
+print("Key | MISSING", "50%|##   |\r", "I0000 oneDNN", file=sys.stderr)
+warnings.warn("semicolons separate the columns", UserWarning)
+display(HTML('<progress value="2"></progress> [2/2 00:01, Epoch 1/1]<table border="1"><td>0.5</td></table>'))
+display(HTML('<div><progress value="2"></progress> [8/8 00:01]</div>'))
+pd.DataFrame({"text": ["<script>1</script> <b>b</b> $x$ | [a](x)"]})"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> tuple[Path, str]:
+    """Make the page of a notebook that has one of everything, beside what is left of a notebook that is gone."""
+    folder = tmp_path_factory.mktemp("docs")
+    path = write_notebook(
+        folder / "01_first.ipynb",
+        new_markdown_cell("# First\n\n[next](02_second.ipynb), [answers](solutions/01_first.ipynb)"),
+        checked("value = 1", "value = 2  # without an assertion, this only makes the tests faster"),
+        checked("print('value', value)", "assert value == 1"),
+        new_code_cell(OUTPUTS),
+        new_code_cell("import matplotlib.pyplot as plt\nplt.plot([1, 2]);", metadata={"alt": 'a "line"'}),
+        new_code_cell("6 * 7", metadata={"tags": ["solution"]}),
+        new_markdown_cell("So it is.", metadata={"tags": ["solution"]}),
     )
-    write_notebook(tmp_path / "02_second.ipynb", nbformat.v4.new_markdown_cell("# Second"))
-    paths = sorted(tmp_path.glob("*.ipynb"))
-    write_html(tmp_path / "build", paths)
-    page = (tmp_path / "build" / "01_first.html").read_text(encoding="utf-8")
-    assert 'href="02_second.html"' in page
-    assert 'alt="a line"' in page
-    assert 'href="01_first.html"' in (tmp_path / "build" / "index.html").read_text(encoding="utf-8")
-    monkeypatch.setattr(pages, "DOCS", tmp_path / "docs")
-    write_docs(paths)
-    page = (tmp_path / "docs" / "01_first.md").read_text(encoding="utf-8")
-    assert "[next](02_second.md)" in page
-    [figure] = re.findall(r"!\[a line\]\((figures/01_1_\d\.png)\)", page)
-    assert (tmp_path / "docs" / figure).is_file()
+    (folder / "figures").mkdir()
+    for name in ("09_gone.md", "figures/09_gone_3_0.png", "figures/01_first_99_0.png", "guide.md"):
+        (folder / name).touch()
+    write_pages([path], folder)
+    return folder, (folder / "01_first.md").read_text(encoding="utf-8")
 
 
-def test_failing_notebook_is_named(tmp_path):
-    write_notebook(
-        tmp_path / "01_broken.ipynb", nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell("1 / 0")
-    )
-    with pytest.raises(SystemExit, match=r"01_broken.ipynb failed:[\s\S]*ZeroDivisionError"):
-        write_html(tmp_path / "build", [tmp_path / "01_broken.ipynb"])
+def test_page_keeps_what_teaches_and_folds_solutions(page):
+    folder, text = page
+    assert "# First\n\n[Contents](index.md) · [Notebook](" in text
+    assert "[next](02_second.md), [answers](01_first_solutions.md)" in text
+    assert "    value 1\n" in text
+    assert "assert value" not in text
+    output = text.split('[a](x)"]})\n```', 1)[1]  # after the source of the cell
+    assert "    red .venv/lib\n\n    UserWarning: semicolons separate the columns\n" in output
+    assert "<table><td>0.5</td></table>" in output
+    assert not re.search(r"MISSING|I0000|50%|progress|00:01|torch\.onnx|\x1b|ipykernel", output)
+    files = {file.name for file in folder.rglob("*.*")}
+    assert files == {"01_first.ipynb", "01_first.md", "guide.md", "01_first_4_0.png"}
+    [fold] = re.findall(r"<details>\n<summary>Solution</summary>\n\n(.*)\n\n</details>", text, re.DOTALL)
+    assert re.fullmatch(r"```python\n6 \* 7.*42.*So it is\.", fold, re.DOTALL)
+
+
+def test_figures_have_twice_the_pixels_and_a_text_alternative(page):
+    [(name, text, width)] = re.findall(FIGURE, page[1])
+    assert text == "a &quot;line&quot;"
+    with Image.open(page[0] / name) as image:
+        assert image.width // 2 == int(width) > 500  # of 6.4 inches, less the margins
+
+
+def test_texts_that_look_like_html_are_shown_as_text(page):
+    table = re.findall(r"<table>.*?</table>", page[1], re.DOTALL)[1]
+    assert "&lt;script&gt;1&lt;/script&gt; &lt;b&gt;b&lt;/b&gt; $x$ | [a](x)" in table
+    assert "<script" not in table
+
+
+@pytest.mark.parametrize(("code", "error"), [("score = 0.5", "assert score > 0.9.*AssertionError"), ("1 / 0", "Zero")])
+def test_what_fails_is_named_and_no_page_is_written(tmp_path, code, error):
+    path = write_notebook(tmp_path / "01_bad.ipynb", new_markdown_cell("# A"), checked(code, "assert score > 0.9"))
+    with pytest.raises(SystemExit, match=rf"(?s)01_bad.ipynb, cell 2 failed:.*{error}"):
+        write_pages([path], tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
 
 
 def png(size: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)).save(file, "PNG")
+    noise = np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
 
 
 def test_figures_are_shrunk():
-    assert len(shrink(png(150))) < len(png(150))
+    assert len(shrink(png(150))[0]) < len(png(150))
     with pytest.raises(SystemExit, match="make it smaller"):
         shrink(png(900))
 
 
-def test_texts_that_look_like_html_are_shown_as_text(tmp_path, monkeypatch):
-    """As notebook 5 shows its tables, in the HTML page and in the Markdown page."""
-    text = "<script>alert(1)</script> <b>bold</b> $x$ | [link](x)"
-    source = (
-        "import pandas as pd\nfrom IPython.display import display\n"
-        'pd.set_option("display.max_colwidth", None)\npd.set_option("display.html.use_mathjax", False)\n'
-        f"frame = pd.DataFrame({{'text': [{text!r}]}})\nframe"
-    )
-    write_notebook(tmp_path / "01_texts.ipynb", nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell(source))
-    monkeypatch.setattr(pages, "DOCS", tmp_path / "docs")
-    write_html(tmp_path / "build", [tmp_path / "01_texts.ipynb"])
-    write_docs([tmp_path / "01_texts.ipynb"])
-    for page in (tmp_path / "build" / "01_texts.html", tmp_path / "docs" / "01_texts.md"):
-        table = re.search(r"<table.*?</table>", page.read_text(encoding="utf-8"), re.DOTALL)[0]
-        assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;b&gt;bold&lt;/b&gt; $x$ | [link](x)" in table
-        assert "<script" not in table
-    page = (tmp_path / "build" / "01_texts.html").read_text(encoding="utf-8")
-    assert re.search(r'<table[^>]*class="[^"]*tex2jax_ignore', page)
+def test_services_get_a_copy_that_installs_the_package(monkeypatch):
+    monkeypatch.setattr(pages, "REPOSITORY", "https://github.com/someone/course")
+    links, copy = notebook_links(EXAMPLES[0])
+    for address in ("(https://colab.research.google.com/github", "src=https://github.com"):
+        assert f"{address}/someone/course/blob/main/docs/notebooks/own_data.ipynb)" in links
+    cells = nbformat.reads(copy["notebooks/own_data.ipynb"].decode(), 4).cells
+    assert cells.pop(1).source.startswith("!git clone --depth 1 https://github.com/someone/course")
+    assert [cell.source for cell in cells] == [cell.source for cell in nbformat.read(EXAMPLES[0], 4).cells]
 
 
-def test_tables_of_losses_show_whole_texts_without_formulas():
-    sources = [cell.source for cell in nbformat.read(ROOT / "notebooks" / "05_error_analysis.ipynb", 4).cells]
-    assert any('"display.max_colwidth", None' in s and '"display.html.use_mathjax", False' in s for s in sources)
+def test_site_has_every_notebook_and_name_and_loads_nothing_from_elsewhere(tmp_path):
+    build_site(DOCS, tmp_path)
+    texts = {path.name: path.read_text(encoding="utf-8") for path in [*tmp_path.glob("*.html"), *tmp_path.glob("*.js")]}
+    assert all(f'href="{path.stem}.html"' in texts["index.html"] for path in [*NOTEBOOKS, *EXAMPLES])
+    assert [name for name in emotion_tutorial.__all__ if f'id="emotion_tutorial.{name}"' not in texts["api.html"]] == []
+    assert "wordpiec" in texts["searchindex.js"]  # the stem of a term in notebook 2
+    assert not re.search(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', "".join(texts.values()))
+
+
+def test_a_broken_link_stops_the_site(tmp_path):
+    (tmp_path / "conf.py").write_text('extensions = ["myst_parser"]')
+    (tmp_path / "index.md").write_text("# A\n\n[b](missing.md)")
+    with pytest.raises(SystemExit, match="not built"):
+        build_site(tmp_path, tmp_path / "site")

@@ -58,27 +58,21 @@ SCRIPTS = {
 def eleven_classes(folder: Path) -> dict[str, str]:
     """Write 40 texts for each of eleven labels, in other scripts and with emoji, as JSON lines."""
     rows = [{"text": f"{text} {i} {i * i}", "label": label} for i in range(40) for label, text in SCRIPTS.items()]
-    (folder / "train.jsonl").write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-    )
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
     return {"EMOTION_TUTORIAL_DATA": str(folder)}
 
 
 def run(path: Path, folder: Path, checkpoint: Path, settings: dict[str, str]) -> str:
-    """Run a notebook on the data that the settings name; return the texts and tables that it shows."""
+    """Run a notebook on the data that the settings name; return the texts and tables that it shows, without figures."""
     copy = Path(shutil.copy(path, folder))
     environment = os.environ | settings | {"EMOTION_TUTORIAL_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "--nbmake", "--overwrite"]
     command = [sys.executable, "-m", "pytest", *options, str(copy)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
-    return shown_by(copy)
-
-
-def shown_by(path: Path) -> str:
-    """Return the texts and tables that a notebook shows, without its figures."""
     shown = []
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in nbformat.read(copy, as_version=4).cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             shown += [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")]
@@ -108,15 +102,14 @@ def test_notebook_runs_on_own_data(number: str, write: Callable[[Path], dict[str
 
 @pytest.mark.slow
 def test_example_runs_on_own_data(tmp_path):
-    settings = two_unbalanced_classes(tmp_path)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    two_unbalanced_classes(folder)
     notebook = nbformat.read(ROOT / "examples" / "own_data.ipynb", as_version=4)
-    given = (Path(settings["EMOTION_TUTORIAL_DATA"]).name, "Review text", "verdict")
     cell = next(cell for cell in notebook.cells if cell.source.startswith("DATA, TEXT, LABEL = "))
+    given = ("reviews.csv", "Review text", "verdict")
     cell.source = f"DATA, TEXT, LABEL = {given!r}\n" + cell.source.split("\n", 1)[1]
     nbformat.write(notebook, tmp_path / "own.ipynb")
-    (tmp_path / "run").mkdir()
-    shutil.copy(tmp_path / given[0], tmp_path / "run")
     artifacts = {"EMOTION_TUTORIAL_ARTIFACTS": str(tmp_path / "artifacts")}
-    assert "['not recommended', 'recommended']" in run(
-        tmp_path / "own.ipynb", tmp_path / "run", Path("embedded"), artifacts
-    )
+    shown = run(tmp_path / "own.ipynb", folder, Path("embedded"), artifacts)
+    assert "['not recommended', 'recommended']" in shown

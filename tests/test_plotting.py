@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -23,14 +24,11 @@ def explanation(words, attributions) -> pd.DataFrame:
     return pd.DataFrame({"word": words, "attribution": attributions, "label": "joy"}, index=range(len(words)))
 
 
-def test_class_distribution_has_counts_and_shares_with_the_commonest_on_top():
+def test_class_distribution_and_text_lengths_have_the_commonest_on_top():
     ax = et.plot_class_distribution(FRAME)
     assert rows(ax) == ["rare", "often"]
     assert [bar.get_width() for bar in ax.patches] == [1, 3]
     assert [text.get_text() for text in ax.texts] == ["1  (25%)", "3  (75%)"]
-
-
-def test_text_lengths_have_a_box_per_label_and_the_limit():
     ax = et.plot_text_lengths(FRAME, limit=7)
     assert rows(ax) == ["rare", "often"]
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == 2] == [1, 3]  # medians
@@ -82,25 +80,6 @@ def test_scores_have_their_intervals_with_the_best_on_top():
     np.testing.assert_allclose(bars, [[0.4, 0.6], [0.8, 0.95]])
 
 
-def test_gains_count_what_is_found():
-    ax = et.plot_gains([True, False, True, False])
-    found, best, chance = (line.get_ydata() for line in ax.lines)
-    np.testing.assert_allclose(found, [0, 0.5, 0.5, 1, 1])
-    np.testing.assert_allclose(best, [0, 0.5, 1, 1, 1])
-    np.testing.assert_allclose(chance, [0, 0.25, 0.5, 0.75, 1])
-
-
-def test_calibration_has_points_of_equal_counts_and_one_diagonal():
-    confidence = np.repeat([0.5, 0.8, 0.9, 1.0], 100)
-    correct = np.tile(np.arange(100), 4) < 100 * confidence
-    ax = et.plot_calibration(correct, confidence, bins=4)
-    et.plot_calibration(correct, confidence / 2, bins=4, label="after", ax=ax)
-    _, first, second = ax.lines
-    np.testing.assert_allclose(first.get_xydata(), [[c, c] for c in (0.5, 0.8, 0.9, 1.0)])
-    np.testing.assert_allclose(second.get_xydata(), [[c / 2, c] for c in (0.5, 0.8, 0.9, 1.0)])
-    assert len(ax.get_legend().get_texts()) == 3
-
-
 def test_explanation_is_read_from_the_top():
     ax = et.plot_explanation(explanation(["so", "$happy$", "so", "sad"], [0.1, 0.5, 0.0, -0.3]))
     assert rows(ax) == ["so", "$happy$", "so", "sad"]
@@ -108,22 +87,10 @@ def test_explanation_is_read_from_the_top():
     assert [bar.get_width() for bar in ax.patches] == [0.1, 0.5, 0.0, -0.3]
     colors = [bar.get_facecolor() for bar in ax.patches]
     assert colors[0] == colors[1] != colors[3]
-
-
-def test_explanation_of_a_long_text_shows_the_strongest_words_in_their_order():
-    attributions = [(-1) ** i * (i * 7 % 40) / 100 for i in range(40)]
-    ax = et.plot_explanation(explanation([f"w{i}" for i in range(40)], attributions), bars=10)
-    strongest = sorted(range(40), key=lambda i: -abs(attributions[i]))[:10]
-    assert rows(ax) == [f"w{i}" for i in sorted(strongest)]
-    assert "10" in ax.get_title()
-    assert "40" in ax.get_title()
-
-
-def test_diagrams_show_what_they_are_given():
-    figure = et.draw_classifier(["[CLS]", "$hey$"], [101, 4931], layers=3, dim=64, label_names=["no", "yes"])
-    said = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert all(word in said for word in ("$hey$", "4931", "3 layers", "64 numbers", "no\nyes"))
-    assert len(et.draw_training_modes().axes[0].patches) >= 10
+    strengths = [(-1) ** i * (i * 7 % 40) / 100 for i in range(40)]  # of many words, only the strongest are shown
+    ax = et.plot_explanation(explanation([f"w{i}" for i in range(40)], strengths), bars=10)
+    assert rows(ax) == [f"w{i}" for i in range(40) if abs(strengths[i]) >= 0.3]
+    assert re.findall(r"\d+", ax.get_title()) == ["10", "40"]
 
 
 ONE_PANEL = {
@@ -131,12 +98,8 @@ ONE_PANEL = {
     "text lengths": lambda names, ax: et.plot_text_lengths(pd.DataFrame({"text": "a b", "label_name": names}), ax=ax),
     "confusion matrix": lambda names, ax: et.plot_confusion_matrix(y_true=[0], y_pred=[1], label_names=names, ax=ax),
     "probabilities": lambda names, ax: et.plot_class_probabilities(dict.fromkeys(names, 0.1), title=names[0], ax=ax),
-    "scores": lambda names, ax: et.plot_scores(
-        pd.DataFrame({"value": 0.5, "low": 0.4, "high": 0.6}, index=names), title="", xlabel="", ax=ax
-    ),
+    "scores": lambda names, ax: et.plot_scores(SCORES.iloc[[1] * 9].set_axis(names), title="", xlabel="", ax=ax),
     "explanation": lambda names, ax: et.plot_explanation(explanation(names, [0.1] * len(names)), ax=ax),
-    "gains": lambda names, ax: et.plot_gains([True, False], title=names[0], ax=ax),
-    "calibration": lambda names, ax: et.plot_calibration([True] * 10, [0.9] * 10, label=names[0], ax=ax),
 }
 
 
@@ -159,8 +122,6 @@ REFUSED = {
     "no attribution": (lambda: et.plot_explanation(pd.DataFrame({"word": ["a"]})), "'attribution'"),
     "no evaluation": (lambda: et.plot_learning_curve([]), "'eval_loss'"),
     "no name": (lambda: et.plot_confusion_matrix(y_true=[0, 2], y_pred=[0, 0], label_names=["a"]), r"\[2\]"),
-    "nothing to find": (lambda: et.plot_gains([False] * 3), "3 texts"),
-    "no confidence": (lambda: et.plot_calibration([True], [1.5]), r"\[0, 1\]"),
 }
 
 

@@ -14,12 +14,7 @@ from emotion_tutorial import load_classifier, load_encoder, load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-SOURCES = [
-    *(ROOT / "emotion_tutorial").rglob("*.py"),
-    *(ROOT / "tools").glob("*.py"),
-    *(ROOT / "benchmarks").glob("*.py"),
-]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOURCES = [path for folder in ("emotion_tutorial", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
 
 
 def test_each_claim_names_tests_that_exist():
@@ -35,28 +30,19 @@ def test_each_claim_names_tests_that_exist():
 def test_code_beside_a_model_is_not_run(tiny_checkpoint, tmp_path):
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
     marker = tmp_path / "it ran"
-    (folder / "evil.py").write_text(
-        f"from pathlib import Path\nPath({str(marker)!r}).touch()\nfrom transformers import BertModel as Evil\n"
-        "from transformers import BertConfig as EvilConfig, BertTokenizerFast as EvilTokenizer\n"
-    )
-    config = json.loads((folder / "config.json").read_text())
-    names = ("AutoModel", "AutoModelForSequenceClassification")
-    config["auto_map"] = {"AutoConfig": "evil.EvilConfig"} | dict.fromkeys(names, "evil.Evil")
-    (folder / "config.json").write_text(json.dumps(config))
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings["auto_map"] = {"AutoTokenizer": ["evil.EvilTokenizer", "evil.EvilTokenizer"]}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-
+    (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nfrom transformers import BertModel as Evil\n")
+    of_model = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForSequenceClassification"), "evil.Evil")
+    traps = {"config.json": of_model, "tokenizer_config.json": {"AutoTokenizer": ["evil.Evil"] * 2}}
+    for name, trap in traps.items():
+        settings = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(settings | {"auto_map": trap}))
     load_encoder(folder, "cpu")
     load_classifier(folder, ["no", "yes"], "cpu")
     load_tokenizer(folder)
     assert not marker.exists()
-    # The trap works: whoever trusts it runs it. In a process of its own, because transformers then marks
-    # the class that the code names, here a built-in one, as one whose code is to be saved with every model.
-    trusting = (
-        "from transformers import AutoModel; import sys; AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)"
-    )
-    subprocess.run([sys.executable, "-c", trusting, str(folder)], check=True, capture_output=True)
+    # The trap works: whoever trusts it runs it. In a process of its own, because transformers remembers what it ran.
+    trusting = f"import transformers as t; t.AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True)"
+    subprocess.run([sys.executable, "-c", trusting], check=False, capture_output=True)
     assert marker.exists()
 
 
@@ -66,7 +52,9 @@ def test_nothing_is_trusted_or_unpickled():
 
 
 def test_no_shell():
-    cells = [cell.source for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    cells = [
+        cell.source for path in (ROOT / "notebooks").glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells
+    ]
     for source in [*cells, *(path.read_text("utf-8") for path in SOURCES)]:
         assert not re.search(r"shell\s*=\s*True|os\.system\(|os\.popen\(", source)
 

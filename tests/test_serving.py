@@ -1,19 +1,15 @@
-"""The service: in this process, mounted in another application, and over real HTTP."""
+"""The service, in this process; test_benchmarks.py runs it over HTTP."""
 
-import contextlib
 import json
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -35,12 +31,18 @@ def client(folder) -> TestClient:
     return TestClient(create_app(folder), base_url="http://127.0.0.1")
 
 
-def test_one_text_or_a_list_also_mounted_in_another_app(folder, client):
+@pytest.fixture
+def mounted(folder) -> TestClient:
+    """Mount the service in another application, so that its lifespan never runs."""
+    outer = FastAPI()
+    outer.mount("/moods", create_app(folder))
+    return TestClient(outer, base_url="http://127.0.0.1")
+
+
+def test_one_text_or_a_list_also_mounted_in_another_app(folder, client, mounted):
     texts = ["what a day", SECRET, "a third text that is somewhat longer"]
     expected = OnnxClassifier(folder).predict_proba(texts)
-    outer = FastAPI()
-    outer.mount("/moods", create_app(folder))  # its lifespan never runs
-    for ask, path in ((client, "/predict"), (TestClient(outer, base_url="http://127.0.0.1"), "/moods/predict")):
+    for ask, path in ((client, "/predict"), (mounted, "/moods/predict")):
         predictions = ask.post(path, json={"texts": texts}).json()["predictions"]
         assert [list(p["probabilities"]) for p in predictions] == [NAMES] * 3
         found = [list(p["probabilities"].values()) for p in predictions]
@@ -54,19 +56,15 @@ def test_one_text_or_a_list_also_mounted_in_another_app(folder, client):
     ("body", "status"),
     [
         (SECRET.encode(), 422),
-        (b"\xff\xfe", 422),
-        (b'["marmalade"]', 422),
-        (b'{"texts": []}', 422),
-        (b'{"texts": ""}', 422),
-        (b'{"texts": ["marmalade", null]}', 422),
-        (b'{"texts": {"marmalade": 1}}', 422),
-        (b'{"texts": "marmalade \\ud800"}', 422),
-        (b'{"texts": ["marmalade", "\\ud800"]}', 422),
+        *((b"\xff\xfe", 422), (b'["marmalade"]', 422), (b'{"texts": []}', 422), (b'{"texts": ""}', 422)),
+        *((b'{"texts": ["marmalade", null]}', 422), (b'{"texts": {"marmalade": 1}}', 422)),
+        *((b'{"texts": "marmalade \\ud800"}', 422), (b'{"texts": ["marmalade", "\\ud800"]}', 422)),
         (json.dumps({"texts": [SECRET] * 64}).encode(), 200),
         (json.dumps({"texts": [SECRET] * 65}).encode(), 422),
         (json.dumps({"texts": ("marmalade " * 500)[:4991] + "!" * 9}).encode(), 200),
         (json.dumps({"texts": "marmalade " * 501}).encode(), 422),
         (b" " * 2_000_001, 413),
+        ([b" " * 10_000] * 201, 413),  # of a length that is not said
     ],
 )
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.DataWarning")  # that a text was cut
@@ -81,26 +79,20 @@ def test_unknown_host_is_refused(client):
     assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
 
 
-@pytest.mark.parametrize("mounted", [False, True])
-def test_documents_itself_without_a_network(folder, mounted):
-    app, prefix = create_app(folder), ""
-    if mounted:
-        inner, app, prefix = app, FastAPI(), "/moods"
-        app.mount(prefix, inner)
-    client = TestClient(app, base_url="http://127.0.0.1")
-    page = client.get(f"{prefix}/")
-    assert page.status_code == 200
-    assert page.url.path == f"{prefix}/docs"
-    links = re.findall(r"(?:src|href|url:)\s*=?\s*[\"']([^\"']+)[\"']", page.text)
-    assert len(links) >= 3
-    for path in links:
-        assert path.startswith("/")
-        assert client.get(path).status_code == 200, path
+def test_documents_itself_without_a_network(client, mounted):
+    for ask, prefix in ((client, ""), (mounted, "/moods")):
+        page = ask.get(f"{prefix}/")
+        assert page.status_code == 200
+        assert page.url.path == f"{prefix}/docs"
+        links = re.findall(r"(?:src|href|url:)\s*=?\s*[\"']([^\"']+)[\"']", page.text)
+        assert len(links) >= 3
+        for path in links:
+            assert path.startswith("/")
+            assert ask.get(path).status_code == 200, path
 
 
 def test_too_many_waiting_requests_are_told_to_come_back(client, monkeypatch):
-    free, started = threading.Event(), threading.Semaphore(0)
-    compute = OnnxClassifier.predict_proba
+    free, started, compute = threading.Event(), threading.Semaphore(0), OnnxClassifier.predict_proba
 
     def wait_and_compute(self, texts):
         started.release()
@@ -118,28 +110,6 @@ def test_too_many_waiting_requests_are_told_to_come_back(client, monkeypatch):
         assert [future.result().status_code for future in waiting] == [200, 200]
         assert client.post("/predict", json={"texts": "a day"}).status_code == 200
     assert (refused.status_code, refused.headers["Retry-After"], healthy.status_code) == (503, "1", 200)
-
-
-@contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while thread.is_alive() and not server.started:
-            thread.join(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-def test_answers_over_http_and_refuses_a_body_of_unknown_length(folder):
-    with running(create_app(folder)) as address:
-        with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # it hangs up when it has had enough
-            pieces = (b"a" * 10_000 for _ in range(300))
-            assert httpx.post(f"{address}/predict", content=pieces, headers=JSON).status_code == 413
-        assert httpx.post(f"{address}/predict", json={"texts": "still there"}).status_code == 200
 
 
 @pytest.mark.parametrize(

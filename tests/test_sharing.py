@@ -1,7 +1,9 @@
 """Saving and the model card; pushing is tested against the Hub on loopback in test_hub.py."""
 
+import errno
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -49,17 +51,29 @@ def test_saved_model_predicts_the_same_here_and_in_a_pipeline(model, tokenizer, 
     assert not any(str(tmp_path.parent).encode() in data for data in contents(folder).values())  # no path of ours
 
 
+def test_saving_deletes_nothing(model, tokenizer, tmp_path):
+    (tmp_path / "onnx").mkdir()
+    others = [tmp_path / "notes.txt", tmp_path / "onnx" / "model.onnx"]
+    for path in (*others, tmp_path / "config.json"):
+        path.write_text("{}")
+    for _ in range(2):
+        save_model(model, tokenizer, tmp_path)
+        assert [path.read_text() for path in others] == ["{}", "{}"]
+        assert list(load_classifier(tmp_path, device="cpu").config.id2label.values()) == NAMES
+
+
 def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path, monkeypatch):
-    (tmp_path / "notes.txt").write_text("mine")
     folder = save_model(model, tokenizer, tmp_path, limits=["first"])
     before = contents(folder)
-    assert before["notes.txt"] == b"mine"  # it deletes nothing
+    refusal = PermissionError(errno.EACCES, "denied")
+    monkeypatch.setattr(tokenizer, "save_pretrained", Mock(side_effect=refusal))
+    with pytest.raises(PermissionError) as caught:
+        save_model(model, tokenizer, folder, limits=["second"])
+    assert caught.value is refusal  # said as the system says it
+    assert contents(folder) == before
+    assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(folder)], check=False)
     assert killed.returncode == 9
-    assert contents(folder) == before
-    monkeypatch.setattr(tokenizer, "save_pretrained", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        save_model(model, tokenizer, folder, limits=["second"])
     assert contents(folder) == before
 
 

@@ -3,8 +3,13 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
-from transformers import AutoModel, Trainer, TrainerCallback
+from transformers import AutoModel, Trainer, TrainerCallback, TrainingArguments
 
 import emotion_tutorial as et
 
@@ -101,6 +106,16 @@ def test_best_epoch_is_restored(splits, tiny_checkpoint, tmp_path):
     assert trainer.predict(trainer.eval_dataset).metrics["test_accuracy"] == max(accuracies(trainer))
 
 
+@pytest.mark.parametrize(("gpus", "accumulated"), [(4, 1), (1, 4)])
+def test_batch_size_is_that_of_a_step(splits, tiny_checkpoint, tmp_path, monkeypatch, gpus, accumulated):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda args: gpus))
+    options = {"gradient_accumulation_steps": accumulated}
+    args = build(splits, tiny_checkpoint, tmp_path, batch_size=32, **options).args
+    assert args.train_batch_size * args.world_size * args.gradient_accumulation_steps == 32
+    with pytest.raises(et.SettingsError, match="batch of 30 cannot be divided into 4"):
+        build(splits, tiny_checkpoint, tmp_path, batch_size=30, **options)
+
+
 def test_one_label_is_refused(splits, tiny_checkpoint, tmp_path):
     cats = splits["train"].filter(lambda row: row["label"] == 0)
     with pytest.raises(et.DataError, match="1 label"):
@@ -169,18 +184,66 @@ def test_finished_training_is_found_again(splits, profile, tmp_path, monkeypatch
         np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
 
 
-@pytest.mark.parametrize("changed", ["text", "label names"])
-def test_other_data_train_another_model(splits, profile, tmp_path, changed):
+@pytest.mark.parametrize("changed", ["text", "labels", "label names", "checkpoint", "learning_rate", "seed"])
+def test_other_data_or_settings_train_another_model(splits, profile, tmp_path, changed):
+    train, settings = splits["train"], {"learning_rate": {"learning_rate": 1e-3}, "seed": {"seed": 1}}
+    other = {
+        "text": train.map(lambda row, i: {"text": row["text"] + "!" * (i == 80)}, with_indices=True),
+        "labels": train.map(lambda row: {"label": 1 - row["label"]}, features=train.features),
+        "label names": train.cast_column("label", ClassLabel(names=["hund", "katze"])),
+    }.get(changed, train)
+    checkpoint = shutil.copytree(profile.checkpoint, tmp_path / "checkpoint")
+    one = dataclasses.replace(profile, checkpoint=str(checkpoint), epochs=1)
+    first = et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    if changed == "checkpoint":
+        encoder = et.load_encoder(checkpoint, "cpu")
+        encoder.embeddings.word_embeddings.weight.mul_(2)
+        encoder.save_pretrained(checkpoint)
+    another = dataclasses.replace(one, **settings.get(changed, {}))
+    second = et.load_or_train(DatasetDict(splits, train=other), another, folder=tmp_path, **QUIETLY)
+    assert len([path for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]) == 2
+    assert list(second.model.config.id2label.values()) == other.features["label"].names
+    assert (changed == "label names") == np.array_equal(predictions(first, splits), predictions(second, splits))
+
+
+def test_what_a_user_put_beside_a_model_stays(splits, profile, tmp_path):
+    """Also the weights of a checkpoint, without the files by which the Trainer knows its own."""
     one = dataclasses.replace(profile, epochs=1)
-    other = DatasetDict(splits)
-    if changed == "text":
-        other["train"] = splits["train"].map(lambda row, i: {"text": row["text"] + "!" * (i == 80)}, with_indices=True)
-    else:
-        other = splits.cast_column("label", ClassLabel(names=["hund", "katze"]))
-    first, second = (et.load_or_train(data, one, folder=tmp_path, **QUIETLY) for data in (splits, other))
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
-    assert list(second.model.config.id2label.values()) == other["train"].features["label"].names
-    assert (changed == "text") == (not np.array_equal(predictions(first, splits), predictions(second, other)))
+
+    def put(folder: Path) -> Path:
+        (folder / "checkpoint-7").mkdir()
+        (folder / "checkpoint-7" / "model.safetensors").write_bytes(b"mine")
+        return folder / "checkpoint-7" / "model.safetensors"
+
+    kept = [put(tmp_path)]
+    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    kept += [put(path) for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]
+    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 2
+
+
+def test_second_session_says_that_it_waits_for_the_first(splits, profile, tmp_path, monkeypatch):
+    began, go_on, said, train = threading.Event(), threading.Event(), [], Trainer.train
+
+    def wait_and_train(self):
+        began.set()
+        assert go_on.wait(60)
+        return train(self)
+
+    def hear(message, category, *where):
+        if issubclass(category, et.TrainingWarning):
+            said.append(str(message))
+            go_on.set()
+
+    monkeypatch.setattr(Trainer, "train", wait_and_train)
+    monkeypatch.setattr(warnings, "showwarning", hear)
+    ask = partial(et.load_or_train, splits, dataclasses.replace(profile, epochs=1), folder=tmp_path, **QUIETLY)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(ask)
+        assert began.wait(60)
+        second = ask()
+    assert [message for message in said if "waits until it is done" in message] == said != []
+    np.testing.assert_array_equal(predictions(second, splits), predictions(first.result(), splits))
 
 
 def test_new_head_is_trained_once(splits, trained, profile, tmp_path, monkeypatch):
@@ -219,22 +282,20 @@ def interrupted(splits, profile, tmp_path) -> Path:
     return checkpoint
 
 
+def test_interrupted_training_goes_on(trained, splits, profile, tmp_path, interrupted):
+    interrupted.with_name("checkpoint-20").mkdir()  # as if killed while saving
+    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+    assert not list(tmp_path.glob("*.training"))
+
+
 SCRIPT = """
-import json, os, sys, time
-import datasets, numpy as np, transformers
+import json, os, sys
+import datasets, numpy as np
 import emotion_tutorial as et
 
-folder, settings, options, last_step = sys.argv[1], *map(json.loads, sys.argv[2:])
-train, steps = transformers.Trainer.training_step, []
-
-def train_until_the_last(self, *given):
-    steps.append(1)
-    if len(steps) == last_step:
-        print("stalled", flush=True)
-        time.sleep(600)
-    return train(self, *given)
-
-transformers.Trainer.training_step = train_until_the_last
+folder, settings, options = sys.argv[1], *map(json.loads, sys.argv[2:])
 splits, profile = datasets.load_from_disk(folder + "/data"), et.get_profile("quick", **settings)
 for _ in range(2):
     trainer = et.load_or_train(splits, profile, folder=folder, **options)
@@ -243,32 +304,13 @@ np.save(f"{folder}/rank-{os.environ['RANK']}.npy", found.predictions)
 """
 
 
-def script(splits, profile, folder: Path, last_step: int) -> list[str]:
-    """Write what trains in another process; return its arguments."""
-    splits.save_to_disk(folder / "data")
-    (folder / "script.py").write_text(SCRIPT)
-    settings = SETTINGS | {"checkpoint": profile.checkpoint}
-    return [str(folder / "script.py"), str(folder), *map(json.dumps, (settings, QUIETLY, last_step))]
-
-
-def test_killed_training_goes_on(trained, splits, profile, tmp_path):
-    command = [sys.executable, *script(splits, profile, tmp_path, 15)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert any(line.startswith("stalled") for line in process.stdout)
-    process.kill()
-    process.communicate()
-    [checkpoint] = tmp_path.glob("*.training/checkpoint-*")
-    checkpoint.with_name("checkpoint-20").mkdir()  # as if killed while saving
-    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
-        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
-    assert not list(tmp_path.glob("*.training"))
-
-
 @pytest.mark.slow
 def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run([*launcher, *script(splits, profile, tmp_path, 0)], check=True, timeout=300)
+    splits.save_to_disk(tmp_path / "data")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    settings = map(json.dumps, (SETTINGS | {"checkpoint": profile.checkpoint}, QUIETLY))
+    subprocess.run([*launcher, str(tmp_path / "script.py"), str(tmp_path), *settings], check=True, timeout=300)
     forbid_training(monkeypatch)
     trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
