@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several tests at a time: a thread each, or they wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before the libraries are imported, and inherited by the kernels that run the notebooks: caches
 # and artifacts go to a folder of this run, and the Hub is at a port where connections are refused.
 _SCRATCH = tempfile.mkdtemp(prefix="emotion-tutorial-tests-")

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from datasets import DatasetDict
 from measure import parse_arguments
+from scipy.special import softmax
 from scipy.stats import bootstrap
 
 from emotion_tutorial import build_trainer, load_splits, tokenize
@@ -78,15 +79,21 @@ def train(name: str, seed: int, splits: DatasetDict, checkpoint: str) -> dict[st
     right = tested.predictions.argmax(1) == tested.label_ids
     scores = {"accuracy": tested.metrics["test_accuracy"], "macro_f1": tested.metrics["test_macro_f1"]}
     print(f"{name}, seed {seed}: {scores['accuracy']:.4f}, {seconds:.0f} s", flush=True)
-    return {"trial": name, "seed": seed, "seconds": seconds, **scores, "right": right}
+    probabilities = softmax(tested.predictions, axis=1)
+    arrays = {"right": right, "probabilities": probabilities, "y": tested.label_ids}
+    return {"trial": name, "seed": seed, "seconds": seconds, **scores, **arrays}
 
 
 def mean_with_interval(runs: pd.DataFrame) -> pd.Series:
-    """Return the mean accuracy of the seeds, its 95 % interval over the texts, and the spread of the seeds."""
+    """Return the mean accuracy of the seeds, its 95 % interval over the texts, the spread of the seeds, and so on.
+
+    `ensemble` is the accuracy of the mean of the seeds' probabilities.
+    """
     of_texts = np.mean(np.stack([*runs["right"]]), axis=0)
     interval = bootstrap((of_texts,), np.mean, method="percentile", n_resamples=2000, rng=0).confidence_interval
     spread = statistics.stdev(runs["accuracy"]) if len(runs) > 1 else float("nan")
     columns = {"accuracy": of_texts.mean(), "low": interval.low, "high": interval.high, "spread": spread}
+    columns["ensemble"] = (np.mean([*runs["probabilities"]], axis=0).argmax(axis=1) == runs["y"].iloc[0]).mean()
     return pd.Series(columns | {"macro_f1": runs["macro_f1"].mean(), "seconds": runs["seconds"].median()}).round(4)
 
 

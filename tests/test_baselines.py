@@ -21,7 +21,7 @@ def test_bag_of_words_takes_raw_texts_and_does_not_see_order():
 
 def test_bag_of_words_on_the_corpus_converges_and_beats_the_majority(corpus):
     model = fit_bag_of_words(corpus["train"]["text"], corpus["train"]["label"][:])
-    assert model.score(corpus["test"]["text"][:], corpus["test"]["label"][:]) > 0.65
+    assert model.score(corpus["test"]["text"][:], corpus["test"]["label"][:]) > 0.55  # the majority has .33
 
 
 def test_tuned_bag_of_words_chooses_by_cross_validation():
