@@ -18,7 +18,7 @@ except ImportError as error:
     raise MissingExtraError(f'{error.name} is not installed. Run: pip install "emotion-tutorial[onnx]".') from error
 
 BATCH_SIZE = 16
-"""Texts computed together: more gain nothing on a CPU (notebook 7)."""
+"""Texts computed together: more gain nothing on a CPU (notebook 8)."""
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "export.json"
 
 

@@ -1,4 +1,4 @@
-"""What odd input gives: an error, or rows; `python tests/test_malformed.py` writes the table to docs/malformed_inputs.md."""
+"""What odd input gives: an error, or rows."""
 
 # ruff: noqa: E501 - a table has long lines
 
@@ -15,8 +15,6 @@ import pandas as pd
 import pytest
 
 from emotion_tutorial import DataWarning, load_splits, to_frame
-
-PAGE = Path(__file__).parents[1] / "docs" / "malformed_inputs.md"
 
 
 class Case(NamedTuple):
@@ -64,23 +62,18 @@ CASES = [
     Case("packed, and cut off", "a.csv.gz", gzip.compress(TWO)[:-9], "DataError", "could not be read as .csv"),
     Case("not packed, as its name says", "a.csv.gz", TWO, "DataError", "could not be read as .csv: Not a gzipped file"),
     Case("one byte of another encoding", "a.csv", b"text,label\nfine,joy\ncaf\xe9,joy\n", "DataError", "not in the encoding 'utf-8': line 3 has the byte 0xe9"),
-    Case("one byte of another encoding, far into the file", "a.csv", b"text,label\nok,joy\n" + "é€,joy\n".encode() * 50_000 + b"\xe9,joy\n", "DataError", "line 50003 has the byte 0xe9"),
     Case("UTF-16", "a.csv", TWO.decode().encode("utf-16"), "DataError", 'line 1 has the byte 0xff, invalid start byte. If it is text, name its encoding, such as encoding="cp1252" (Windows, Western European) or "utf-16"'),
     Case("the encoding of Windows, and said so", "train.csv", "text,label\n“café”,joy\nno,fear\n".encode("cp1252"), "rows", CAFE, {"encoding": "cp1252"}),
-    Case("UTF-8 with a mark, under another name", "train.txt", "\ufeff“café”;joy\nno;fear\n".encode(), "rows", CAFE, {"encoding": "UTF8"}),
     Case("UTF-8 with a mark, and line ends of Windows", "train.csv", b"\xef\xbb\xbf" + TWO.replace(b"\n", b"\r\n"), "rows", BOTH),
     Case("NUL in a text", "train.txt", b"well;joy\nno\0t;fear\n", "rows", [("well", "joy"), ("no\0t", "fear")]),
     Case("a byte that the given encoding lacks", "a.txt", b"well;joy\n\x81;fear\n", "DataError", "not in the encoding 'cp1252': line 2 has the byte 0x81", {"encoding": "cp1252"}),
     Case("an unknown encoding", "a.csv", TWO, "DataError", "unknown encoding: utf-9", {"encoding": "utf-9"}),
-    Case("an encoding that is none of text", "a.csv", TWO, "DataError", "'base64' is not a text encoding", {"encoding": "base64"}),
     Case("nothing at all", "a.csv", b"", "DataError", "no column 'text'. It has no columns"),
     Case("a header only", "a.csv", b"text,label\n", "DataError", "no rows"),
     Case("no header", "a.csv", b"i am well,joy\ni am not,fear\n", "DataError", "It has 'i am well', 'joy'; name the right ones with text_column= and label_column=. If its first line is data"),
-    Case("a header that two separators fit", "train.csv", b"text,label,a;text;label\nhello,joy,1\nno,fear,2\n", "rows", [("hello", "joy"), ("no", "fear")]),
     Case("columns named like dates and numbers", "train.csv", b"id,modified,2020\n7,one,0\n8,two,1\n", "rows", DATED, NAMED),
     Case("a column that was an index of pandas", "train.parquet", FRAME.set_index("text").to_parquet(), "rows", KEPT),
     Case("other columns, under another separator", "a.csv", b"words;mood\nwell;joy\n", "DataError", "no column 'text'. It has 'words', 'mood'"),
-    Case("a name of thousands of characters", "a.csv", b"text,label" + b"l" * 9000 + b"\nwell,joy\n", "DataError", "no column 'label'. It has 'text', 'labell"),
     Case("a column twice", "a.csv", b"text,label,text\na,joy,b\n", "DataError", "2 columns are named 'text'"),
     Case("one column for both", "a.csv", TWO, "DataError", "text_column= and label_column= both name 'text'", {"label_column": "text"}),
     Case("too many fields", "a.csv", b"text,label\nok,joy\na,b,c\n", "DataError", "Expected 2 fields in line 3, saw 3"),
@@ -99,7 +92,6 @@ CASES = [
     Case("characters that only look like line ends", "train.csv", f"text,label\n{LINES},joy\nno,fear\n".encode(), "rows", [(LINES, "joy"), ("no", "fear")]),
     Case("an array of objects", "train.jsonl", JSON, "rows", BOTH),
     Case("an object per line", "train.json", b'{"text": "a", "label": 1}\n\n{"text": "b", "label": 2}', "rows", [("a", "1"), ("b", "2")]),
-    Case("an object of columns", "a.json", b'{"text": ["a", "b"], "label": [1, 2]}', "DataError", "row 0: the text is ['a', 'b'], of type list"),
     Case("not JSON", "a.jsonl", b'{"text": "a", "label": 1}\n{broken\n', "DataError", "line 2: not JSON"),
     Case("an array, cut off", "a.json", JSON[:-3], "DataError", "could not be read as .json"),
     Case("a list instead of objects", "a.jsonl", b'["a", "b"]\n', "DataError", "object 1: no column 'text'"),
@@ -107,7 +99,6 @@ CASES = [
     Case("a number of thousands of digits", "a.jsonl", b'{"text": "a", "label": ' + b"1" * 5000 + b"}", "DataError", "line 1: not JSON"),
     Case("an object without text", "a.jsonl", b'{"text": "a", "label": 1}\n{"label": 2}\n', "DataError", "line 2: no column 'text'. It has 'label'"),
     Case("half a character in a text", "a.jsonl", rb'{"text": "a \ud83d b", "label": 1}', "DataError", r"row 0: the text is 'a \ud83d b'"),
-    Case("half a character in a label", "a.jsonl", rb'{"text": "a", "label": "\ud83d"}', "DataError", r"row 0: the label is '\ud83d'"),
     Case("a text that is null", "train.jsonl", b'{"text": null, "label": 1}\n{"text": "b", "label": 2}', "rows, DataWarning", [("", "1"), ("b", "2")]),
     Case("a text that is not UTF-8", "a.parquet", parquet("caf\u00e9", "joy").replace(b"\xc3\xa9", b"\xc3x"), "DataError", "could not be read as .parquet"),
     Case("not parquet", "a.parquet", TWO, "DataError", "could not be read as .parquet"),
@@ -116,7 +107,6 @@ CASES = [
     Case("what looks like no text", "train.csv", FRAME.to_csv(index=False).encode(), "rows", KEPT),
     Case("an unreadable label of a class alone", "a.jsonl", rb'{"text": "a", "label": "\u0007\n\u202e"}', "DataError", r"has 1 class ('\x07\n\u202e')"),
     Case("several labels", "a.jsonl", b'{"text": "a", "label": ["joy", "fear"]}', "DataError", "row 0: the label is ['joy', 'fear'], but a text has one label"),
-    Case("several labels in one string", "train.csv", TWO + b'both,"joy, fear"\n', "rows", [*BOTH, ("both", "joy, fear")]),
     Case("a label that is a date", "a.parquet", parquet("a", pd.Timestamp(0)), "DataError", "row 0: the label is Timestamp('1970"),
     Case("a label that is not of the given ones", "a.csv", TWO, "DataError", "row 1: unknown label 'fear'; 1 such rows. Known labels: 'joy', 'love'", {"label_names": ["joy", "love"]}),
     Case("a label that is an id", "a.csv", b"text,label\n" + b"".join(b"a,n%d\n" % i for i in range(1001)), "DataError", "1,001 distinct labels in 1,001 rows, such as 'n0'"),
@@ -152,49 +142,3 @@ def test_outcome(tmp_path, case):
     assert message.isprintable()
     assert message.endswith(".")
     assert len(message) < 800
-
-
-def make_page() -> str:
-    """Return the page that lists the cases."""
-    rows = []
-    for case in CASES:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in case.arguments.items())
-        files = case.content if isinstance(case.content, dict) else {case.file: case.content}
-        shown = case.shown if isinstance(case.shown, str) else clip(", ".join(map(repr, case.shown)))
-        contents = " ".join(code(shorten(content)) for content in files.values())
-        cells = [case.what, " ".join(map(code, files)), contents, code(arguments), case.outcome, code(shown)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return HEAD + "\n".join(rows) + "\n"
-
-
-def shorten(content: bytes | None) -> str:
-    if content and content.startswith((b"PAR1", b"\x1f\x8b", b"BZh", b"\xfd7z", b"PK")):
-        return "(packed)"  # the bytes are those of a library, and may differ
-    return clip(repr(content or b"")[2:-1])
-
-
-def code(text: str) -> str:
-    return text and f"`{text}`".replace("|", r"\|")
-
-
-def clip(text: str) -> str:
-    return text if len(text) <= 120 else text[:60] + " ... " + text[-40:]
-
-
-HEAD = """# Odd input, and what comes of it
-
-One line for each input: what is odd about it, the file, what it holds, the arguments of `load_splits`, and the outcome:
-an error, and a part of what it says; or the rows that are loaded, as text and label, with or without a warning.
-`python tests/test_malformed.py` makes this page from the table that is also the test.
-
-| what is odd | file | content | arguments | outcome | message or rows |
-|---|---|---|---|---|---|
-"""
-
-
-def test_page_lists_these_inputs():
-    assert PAGE.read_text(encoding="utf-8") == make_page(), "run `python tests/test_malformed.py`"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(make_page(), encoding="utf-8")

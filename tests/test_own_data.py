@@ -86,6 +86,7 @@ def run(path: Path, folder: Path, checkpoint: Path, settings: dict[str, str]) ->
         pytest.param("03", eleven_classes, marks=pytest.mark.slow),
         pytest.param("04", two_unbalanced_classes, marks=pytest.mark.slow),
         pytest.param("05", two_unbalanced_classes, marks=pytest.mark.slow),
+        pytest.param("06", two_unbalanced_classes, marks=pytest.mark.slow),
     ],
 )
 def test_notebook_runs_on_own_data(number: str, write: Callable[[Path], dict[str, str]], tiny_checkpoint, tmp_path):
