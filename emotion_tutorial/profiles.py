@@ -34,6 +34,8 @@ class Profile:
         AdamW's decoupled weight decay.
     warmup_steps
         The share of the optimizer steps (below 1) during which the learning rate rises.
+    label_smoothing_factor
+        The share of each label's probability that the training spreads evenly over all labels. 0: none.
     seed
         For the new classification head, dropout, the order of the batches, and projections.
     text_column, label_column
@@ -48,6 +50,7 @@ class Profile:
     batch_size: int
     weight_decay: float = 0.01
     warmup_steps: float = 0.06
+    label_smoothing_factor: float = 0.0
     seed: int = 0
     text_column: str = "text"
     label_column: str = "label"
@@ -60,13 +63,13 @@ class Profile:
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """The settings of the training, as keyword arguments for `build_trainer`."""
-        names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_steps", "seed")
-        return {name: getattr(self, name) for name in names}
+        names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_steps", "label_smoothing_factor")
+        return {name: getattr(self, name) for name in (*names, "seed")}
 
 
 PROFILES = {
-    "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=2, batch_size=32),
-    "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32),
+    "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=4, batch_size=32),
+    "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32, label_smoothing_factor=0.1),
     "full": Profile("full", "hub", "distilbert-base-uncased", learning_rate=2e-5, epochs=2, batch_size=64),
 }
 """`quick`: the bundled texts. `real`: tweets from the Hub. `full`: the tweets and the book's checkpoint, for a GPU."""
