@@ -25,13 +25,6 @@ def kinds(*texts: str) -> list[str]:
     return [finding for finding, *_ in find(train=make_split(*((text, "a") for text in texts)))]
 
 
-def test_the_corpus_has_no_finding(corpus):
-    found = audit(corpus)
-    assert found.empty
-    assert list(found.columns) == COLUMNS
-    assert drop_leaks(corpus) is corpus
-
-
 def test_each_finding_about_a_text():
     train = make_split(
         ("One text", "a"), ("one  TEXT!", "a"), ("One text", "a"), ("one text", "b"), (" ", "b"), ("One text", "a")
