@@ -68,7 +68,7 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
 
 
 def drop_leaks(splits: DatasetDict) -> DatasetDict:
-    """Remove the training rows whose text stands in another split; `audit` says which texts are the same.
+    """Remove the training rows whose text is also in another split; `audit` says which texts are the same.
 
     Only `train` changes, so that scores stay comparable: leaks between other splits stay.
 
@@ -100,7 +100,7 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
     counts = ", ".join(f"{hit.sum()} in {split!r}" for split, hit in hits.items())
     if leaked.all():
         raise DataError(f"All {len(train)} training texts stand in another split too ({counts}): none is left.")
-    message = f"Left out {leaked.sum()} of {len(train)} training rows, whose text stands in another split: {counts}."
+    message = f"Left out {leaked.sum()} of {len(train)} training rows, whose text is also in another split: {counts}."
     warnings.warn(message, DataWarning, stacklevel=2)
     return DatasetDict({**splits, "train": splits["train"].select(np.flatnonzero(~leaked))})
 
@@ -139,7 +139,7 @@ def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
     copies, others = rows[copy], rows.iloc[first[copy]].set_axis(rows.index[copy])
     same_split, same_label, same_text = (copies[column] == others[column] for column in ("split", "label", "text"))
     kinds = ["leak", "conflicting label", "duplicate"]
-    labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalised")
+    labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalized")
     return copies.join(others[["split", "row", "label"]].add_prefix("other_")).assign(
         finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
         detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],

@@ -31,13 +31,13 @@ def test_each_finding_about_a_text():
     )
     test = make_split(("other", "a"), ("One text", "a"), ("one, text", "b"), ("long " * 400, "b"), names="ba")
     assert find(train=train, test=test) == [
-        ("near duplicate", "train", 1, "a", "train", 0, "a", "same label, normalised text"),
+        ("near duplicate", "train", 1, "a", "train", 0, "a", "same label, normalized text"),
         ("duplicate", "train", 2, "a", "train", 0, "a", "same label, exact text"),
-        ("conflicting label", "train", 3, "b", "train", 0, "a", "other label, normalised text"),
+        ("conflicting label", "train", 3, "b", "train", 0, "a", "other label, normalized text"),
         ("empty", "train", 4, "b", "", None, "", ""),
         ("duplicate", "train", 5, "a", "train", 0, "a", "same label, exact text"),
         ("leak", "test", 1, "a", "train", 0, "a", "same label, exact text"),
-        ("leak", "test", 2, "b", "train", 0, "a", "other label, normalised text"),
+        ("leak", "test", 2, "b", "train", 0, "a", "other label, normalized text"),
         ("over-long", "test", 3, "b", "", None, "", "400 words"),
     ]
 
