@@ -18,7 +18,7 @@ KEPT = "LMNS"
 def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10) -> pd.DataFrame:
     """List what is wrong or odd in the data, for a person to decide on.
 
-    Texts are the same if they are equal exactly, or after normalisation: Unicode NFKC, lower case, and one space for
+    Texts are the same if they are equal exactly, or after normalization: Unicode NFKC, lower case, and one space for
     all that is no letter, mark, digit or symbol. Emoji are symbols and count, but `:)` does not. A text of punctuation
     only is compared as it is.
 
@@ -46,7 +46,7 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
         - `leak`: an earlier split has the text; `detail`: under the same label? exactly that text?
         - `conflicting label`: the first row is in the same split, under another label
         - `duplicate`, `near duplicate`: the first row is in the same split, under the same label; the text is exactly
-          that, or only after normalisation
+          that, or only after normalization
         - `empty`: white space at most; never one of the above
         - `over-long`; `detail` has the number of words
         - `rare class`; `label` is the class, `detail` has the number of texts

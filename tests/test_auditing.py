@@ -68,7 +68,7 @@ UNLIKE = [
 
 
 @pytest.mark.parametrize(("one", "other"), [*ALIKE, *UNLIKE])
-def test_texts_are_the_same_after_normalisation(one, other):
+def test_texts_are_the_same_after_normalization(one, other):
     assert kinds(one, other) == ["near duplicate"] * ((one, other) in ALIKE)
 
 
