@@ -166,8 +166,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 def write_tables(text: str, made: dict[str, str]) -> str:
     """Return a text with every table between `<!-- results: NAME -->` and `<!-- end of results -->` made anew."""
-    pattern = r"(<!-- results: (\w+) -->\n).*?(\n<!-- end of results -->)"
-    return re.sub(pattern, lambda found: found[1] + made[found[2]] + found[3], text, flags=re.DOTALL)
+    pattern = r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)"
+    return re.sub(pattern, lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", text, flags=re.DOTALL)
 
 
 def pages() -> list[Path]:
