@@ -147,13 +147,13 @@ def draw(results: dict[str, Any], path: Path) -> None:
     bundled, real = results["bundled"], results["real"]
     rows = {f"real tweets\n({real['rows']['test']:,} texts)": real["test"]}
     rows[f"bundled texts\n({bundled['rows']['test']:,})"] = bundled["test"]
-    rows |= {f"of them {kind}\n({bundled['kinds'][kind]['texts']})": bundled["kinds"][kind] for kind in KINDS}
+    rows |= {f"bundled, {kind}\n({bundled['kinds'][kind]['texts']})": bundled["kinds"][kind] for kind in KINDS}
     figure, ax = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
     for i, (name, color) in enumerate(DRAWN.items()):
         scores = pd.DataFrame([row[name] for row in rows.values()])
         y = np.arange(len(rows)) + 0.22 * (i - 1)
         ax.hlines(y, scores["low"], scores["high"], color=color, linewidth=2.5, alpha=0.6)
-        ax.plot(scores["accuracy"], y, "o", color=color, label=NAMES[name].replace("`", ""))
+        ax.plot(scores["accuracy"], y, "o", color=color, label=NAMES[name].split(", `")[0])
     ax.set_yticks(range(len(rows)), rows)
     ax.set(xlim=(0.3, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy on the test split (bars: 95 % interval)")
     ax.xaxis.set_major_formatter("{x:.0%}")
