@@ -27,6 +27,7 @@ def test_tables_show_what_was_measured(path, results):
 
 def test_numbers_are_of_the_bundled_texts_as_they_are(results, corpus):
     assert results["bundled"]["digest"] == digest(*corpus.values())
+    assert tables(results)["test"] in (ROOT / "README.md").read_text(encoding="utf-8")
     profile = et.get_profile("quick")
     assert results["bundled"]["settings"] == profile.hyperparameters
     assert results["real"]["settings"] == et.get_profile("real").hyperparameters
