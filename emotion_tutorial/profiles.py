@@ -72,7 +72,10 @@ PROFILES = {
     "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32, label_smoothing_factor=0.1),
     "full": Profile("full", "hub", "distilbert-base-uncased", learning_rate=2e-5, epochs=2, batch_size=64),
 }
-"""`quick`: the bundled texts. `real`: tweets from the Hub. `full`: the tweets and the book's checkpoint, for a GPU."""
+"""`quick`: the bundled texts. `real`: tweets from the Hub. `full`: the tweets and the book's checkpoint, for a GPU.
+
+Results are measured on `quick` and `real`, in docs/results.json; none has been measured on `full`.
+"""
 
 
 def get_profile(name: str = "quick", **overrides: Any) -> Profile:
