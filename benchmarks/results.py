@@ -47,7 +47,7 @@ DRAWN = {"bag_of_words": "#7f8c99", "probe_mean": "#56b4e9", "fine_tuned": "#d55
 
 
 def score(y: np.ndarray, runs: list[np.ndarray]) -> dict[str, Any]:
-    """Return accuracy and macro F1, means over runs of (texts,) ids, and the 95 % interval over the texts."""
+    """Return accuracy and macro F1, means over runs of (texts,) ids, and the 95% interval over the texts."""
     overall = [et.evaluate(y, predicted, EMOTIONS).query("name == 'overall'").set_index("metric") for predicted in runs]
     right = np.mean([predicted == y for predicted in runs], axis=0)
     drawn = np.random.default_rng(0).integers(len(y), size=(2000, len(y)))
@@ -131,13 +131,13 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     both = [results["bundled"], results["real"]]
-    head = ("accuracy in %, 95 % interval", "bundled texts", "real tweets")
+    head = ("accuracy in %, 95% interval", "bundled texts", "real tweets")
     by_split = {
         split: table(head, ([name, *(percent(part[split][key]) for part in both)] for key, name in NAMES.items()))
         for split in ("validation", "test")
     }
     kinds = results["bundled"]["kinds"]
-    kinds_head = ("test accuracy in %, 95 % interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
+    kinds_head = ("test accuracy in %, 95% interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
     by_kind = table(kinds_head, ([name, *(percent(kinds[kind][key]) for kind in KINDS)] for key, name in NAMES.items()))
     return {**by_split, "kinds": by_kind}
 
@@ -155,7 +155,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         ax.hlines(y, scores["low"], scores["high"], color=color, linewidth=2.5, alpha=0.6)
         ax.plot(scores["accuracy"], y, "o", color=color, label=NAMES[name].split(", `")[0])
     ax.set_yticks(range(len(rows)), rows)
-    ax.set(xlim=(0.3, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy on the test split (bars: 95 % interval)")
+    ax.set(xlim=(0.3, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy on the test split (bars: 95% interval)")
     ax.xaxis.set_major_formatter("{x:.0%}")
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.grid(axis="x", color="0.92")

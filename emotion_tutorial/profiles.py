@@ -46,7 +46,7 @@ class Profile:
     data: str
     checkpoint: str
     learning_rate: float
-    epochs: int
+    epochs: float
     batch_size: int
     weight_decay: float = 0.01
     warmup_steps: float = 0.06

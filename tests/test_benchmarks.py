@@ -10,6 +10,7 @@ import pytest
 
 from emotion_tutorial import export_onnx, load_classifier
 
+pytestmark = pytest.mark.slow  # a process of its own for each run
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 

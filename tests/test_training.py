@@ -258,7 +258,7 @@ def test_new_head_is_trained_once(splits, trained, profile, tmp_path, monkeypatc
     np.testing.assert_array_equal(predictions(second, splits), predictions(first, splits))
 
 
-def fail_at(monkeypatch, step: int, error: BaseException) -> None:
+def fail_at(monkeypatch, step: int, error: Exception) -> None:
     """Let a training fail at its so many-eth step from now."""
     train, steps = Trainer.training_step, []
 
@@ -271,31 +271,21 @@ def fail_at(monkeypatch, step: int, error: BaseException) -> None:
     monkeypatch.setattr(Trainer, "training_step", count)
 
 
-@pytest.fixture
-def interrupted(splits, profile, tmp_path) -> Path:
-    """Return the last checkpoint of a training that was interrupted in its second epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        fail_at(patch, 15, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    [checkpoint] = tmp_path.glob("fine-tuned-*.training/checkpoint-*")
-    return checkpoint
-
-
-def test_interrupted_training_goes_on(trained, splits, profile, tmp_path, interrupted):
-    interrupted.with_name("checkpoint-20").mkdir()  # as if killed while saving
-    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
-        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
-    assert not list(tmp_path.glob("*.training"))
-
-
 SCRIPT = """
 import json, os, sys
-import datasets, numpy as np
+import datasets, numpy as np, transformers
 import emotion_tutorial as et
 
-folder, settings, options = sys.argv[1], *map(json.loads, sys.argv[2:])
+folder, last_step, settings, options = sys.argv[1], *map(json.loads, sys.argv[2:])
+train, steps = transformers.Trainer.training_step, []
+
+def train_or_die(self, *given):
+    steps.append(1)
+    if len(steps) == last_step:
+        os.kill(os.getpid(), 9)
+    return train(self, *given)
+
+transformers.Trainer.training_step = train_or_die
 splits, profile = datasets.load_from_disk(folder + "/data"), et.get_profile("quick", **settings)
 for _ in range(2):
     trainer = et.load_or_train(splits, profile, folder=folder, **options)
@@ -304,13 +294,42 @@ np.save(f"{folder}/rank-{os.environ['RANK']}.npy", found.predictions)
 """
 
 
+def train_elsewhere(splits, checkpoint, folder: Path, last_step: int, launcher: tuple[str, ...] = ()) -> int:
+    """Train in a process of its own, which is killed at a step; return its exit status."""
+    splits.save_to_disk(folder / "data")
+    (folder / "script.py").write_text(SCRIPT)
+    arguments = map(json.dumps, (last_step, SETTINGS | {"checkpoint": str(checkpoint)}, QUIETLY))
+    command = [sys.executable, *launcher, str(folder / "script.py"), str(folder), *arguments]
+    return subprocess.run(command, timeout=300).returncode
+
+
+@pytest.fixture(scope="module")
+def killed_once(splits, tiny_checkpoint, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    assert train_elsewhere(splits, tiny_checkpoint, folder, 15) != 0
+    return folder
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path) -> Path:
+    """Return the last checkpoint of a training whose process was killed in its second epoch."""
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
+    [checkpoint] = tmp_path.glob("fine-tuned-*.training/checkpoint-*")
+    return checkpoint
+
+
+def test_killed_training_goes_on(trained, splits, profile, tmp_path, killed):
+    killed.with_name("checkpoint-20").mkdir()  # as if killed while saving
+    with pytest.warns(et.TrainingWarning, match="goes on from step 10"):
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+    assert not list(tmp_path.glob("*.training"))
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    splits.save_to_disk(tmp_path / "data")
-    (tmp_path / "script.py").write_text(SCRIPT)
-    settings = map(json.dumps, (SETTINGS | {"checkpoint": profile.checkpoint}, QUIETLY))
-    subprocess.run([*launcher, str(tmp_path / "script.py"), str(tmp_path), *settings], check=True, timeout=300)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 0, launcher) == 0
     forbid_training(monkeypatch)
     trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
@@ -321,20 +340,20 @@ def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
-def test_damaged_checkpoint_starts_the_training_anew(trained, splits, profile, tmp_path, interrupted, name):
-    data = (interrupted / name).read_bytes()
-    (interrupted / name).write_bytes(data[: len(data) // 2])
-    with pytest.warns(et.TrainingWarning, match=f"{re.escape(str(interrupted))} cannot be used.* from the beginning"):
+def test_damaged_checkpoint_starts_the_training_anew(trained, splits, profile, tmp_path, killed, name):
+    data = (killed / name).read_bytes()
+    (killed / name).write_bytes(data[: len(data) // 2])
+    with pytest.warns(et.TrainingWarning, match=f"{re.escape(str(killed))} cannot be used.* from the beginning"):
         resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
 
 
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
-def test_error_after_a_training_went_on_is_raised(splits, profile, tmp_path, interrupted, monkeypatch):
+def test_error_after_a_training_went_on_is_raised(splits, profile, tmp_path, killed, monkeypatch):
     fail_at(monkeypatch, 3, RuntimeError("device-side assert"))
     with pytest.raises(RuntimeError, match="device-side assert"):
         et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    assert interrupted.is_dir()
+    assert killed.is_dir()
 
 
 def test_trains_in_bfloat16_and_measures_what_comes_out(splits, tiny_checkpoint, tmp_path):
