@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -15,14 +14,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SUBJECTS = ("the hotel", "our room", "this phone", "my order", "the film", "a long flight", "their service", "dinner")
-PLACES = ("in spring", "last week", "near the sea", "again", "with friends", "on monday", "at night", "for once")
-
-
-def sentence(word: str, i: int) -> str:
-    """Return one of many texts that tell of a word; texts of other numbers differ."""
-    dice = random.Random(f"{word} {i}")
-    return f"{dice.choice(SUBJECTS)} was {word} {dice.choice(PLACES)}, we paid {i} coins"
+SUBJECTS = ("hotel", "room", "phone", "order", "film", "flight", "service")
 
 
 def two_unbalanced_classes(folder: Path) -> dict[str, str]:
@@ -32,7 +24,7 @@ def two_unbalanced_classes(folder: Path) -> dict[str, str]:
         writer.writerow(["id", "Review text", "verdict"])
         for i in range(300):
             word, verdict = ("awful", "not recommended") if i % 12 == 5 else ("lovely", "recommended")
-            writer.writerow([i, sentence(word, i).replace(", ", ',\n"as I said", '), verdict])
+            writer.writerow([i, f'the {SUBJECTS[i % 7]} was {word},\n"as I said", we paid {i} coins', verdict])
     return {
         "EMOTION_TUTORIAL_DATA": str(folder / "reviews.csv"),
         "EMOTION_TUTORIAL_TEXT_COLUMN": "Review text",

@@ -6,7 +6,6 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -49,17 +48,6 @@ def test_cpu_leaves_the_accelerator_alone(arguments, tmp_path, monkeypatch, comm
     monkeypatch.setattr(torch.accelerator, "set_device_index", lambda *args: pytest.fail("took an accelerator"))
     main([*command, *arguments])
     assert any((tmp_path / "out").iterdir())
-
-
-def test_labels_that_print_alike_share_no_label_errors(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
-    texts, labels = np.array(small["train"]["text"][:]), np.arange(120) % 2
-    others = np.where(np.arange(120) // 40 == 1, 1 - labels, labels)
-    with np.printoptions(threshold=8):
-        assert str(labels) == str(others)
-        et.find_label_errors(texts, labels, ["a", "b"])
-        found, expected = (et.find_label_errors(texts, others, ["a", "b"], cache=cache) for cache in (True, False))
-    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_thousand_classes_fit_into_memory():
