@@ -91,7 +91,9 @@ def measure(splits: DatasetDict, profile: et.Profile) -> dict[str, Any]:
             seconds.append(trainer.train().metrics["train_runtime"])
             for split in judged:
                 runs["fine_tuned"][split].append(trainer.predict(tokenized[split]).predictions.argmax(axis=1))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     found: dict[str, Any] = {
+        "commit": commit.stdout.strip(),
         "digest": digest(*splits.values()),
         "rows": {split: len(dataset) for split, dataset in splits.items()},
         "settings": profile.hyperparameters,
@@ -191,11 +193,14 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="folder with the real train.txt and val.txt")
+    parser.add_argument("--keep-bundled", action="store_true", help="measure on the real tweets only")
     options = parser.parse_args()
     if options.real:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-        results: dict[str, Any] = {"commit": commit.stdout.strip(), "machine": machine(), "fine_tuning_seeds": SEEDS}
-        results["bundled"] = measure(et.load_splits("embedded"), et.get_profile("quick"))
+        results: dict[str, Any] = {"machine": machine(), "fine_tuning_seeds": SEEDS}
+        if options.keep_bundled:
+            results["bundled"] = json.loads(RESULTS.read_text(encoding="utf-8"))["bundled"]
+        else:
+            results["bundled"] = measure(et.load_splits("embedded"), et.get_profile("quick"))
         results["real"] = measure(et.load_splits(options.real, label_names=EMOTIONS), et.get_profile("real"))
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     measured = json.loads(RESULTS.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile("quick", "embedded", "embedded", learning_rate=2e-4, epochs=4, batch_size=32),
-    "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32, label_smoothing_factor=0.1),
+    "real": Profile("real", "hub", "embedded", learning_rate=2e-4, epochs=3, batch_size=32),
     "full": Profile("full", "hub", "distilbert-base-uncased", learning_rate=2e-5, epochs=2, batch_size=64),
 }
 """`quick`: the bundled texts. `real`: tweets from the Hub. `full`: the tweets and the book's checkpoint, for a GPU.
