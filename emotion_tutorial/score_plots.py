@@ -35,7 +35,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:
     left.plot(training["epoch"], training["loss"], "o-", label="training (mean since the last point)")
     left.plot(validation["epoch"], validation["eval_loss"], "s--", label="validation")
     top = 1.1 * logs[["loss", "eval_loss"]].max().max()
-    left.set(title="Loss", ylabel="cross-entropy (nats)", ylim=(0, top))
+    left.set(title="Loss", ylabel="cross-entropy loss", ylim=(0, top))
     right.plot(validation["epoch"], validation["eval_accuracy"], "s--", color="C1", label="validation")
     best = validation.sort_values("eval_accuracy").iloc[-1]
     right.plot(best["epoch"], best["eval_accuracy"], "*", color="C3", markersize=14, label="best")
