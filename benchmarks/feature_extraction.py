@@ -15,8 +15,9 @@ from measure import alternate, load, longest_of_the_corpus, parse_arguments, rep
 from sentence_transformers import SentenceTransformer
 
 from emotion_tutorial import extract_hidden_states, feature_matrix, load_encoder, load_tokenizer
+from emotion_tutorial.checkpoints import locate_checkpoint
+from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.features import pool
-from emotion_tutorial.models import has_bfloat16, locate_checkpoint
 
 
 def plain(options: argparse.Namespace) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from emotion_tutorial import (
     load_splits,
     load_tokenizer,
 )
-from emotion_tutorial.models import best_device, has_bfloat16
+from emotion_tutorial.devices import best_device, has_bfloat16
 
 BATCH_SIZE = 64
 

@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from emotion_tutorial import load_splits
-from emotion_tutorial.models import best_device
+from emotion_tutorial.devices import best_device
 
 
 def parse_arguments(description: str, *, texts: int, repeats: int) -> argparse.ArgumentParser:

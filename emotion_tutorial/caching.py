@@ -1,12 +1,10 @@
-"""Where slow results are kept, under names that cover everything that shaped them."""
+"""Where slow results are cached, under names that cover everything that shaped them."""
 
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 from datasets import Dataset
 
 from emotion_tutorial.exceptions import DataWarning
+from emotion_tutorial.replacing import replaced_whole
 
 
 def artifacts_folder() -> Path:
@@ -86,20 +85,3 @@ def cached_array(kind: str, key: str, compute: Callable[[], npt.NDArray[Any]]) -
     except OSError as error:  # such as a full disk: what was computed is worth more than its copy
         warnings.warn(f"The result could not be cached, and will be computed again: {error}", DataWarning, stacklevel=2)
     return array
-
-
-@contextmanager
-def replaced_whole(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write into, and move what was written into `folder` at the end, file by file.
-
-    Files of the same name are replaced, each at once, so that none is ever half written; everything else in `folder`
-    stays. Nothing is moved if writing fails.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as name:
-        new = Path(name)
-        yield new
-        for path in sorted(path for path in new.rglob("*") if path.is_file()):
-            target = folder / path.relative_to(new)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)

@@ -15,14 +15,14 @@ from sklearn.model_selection import train_test_split
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
-from emotion_tutorial.reading import file_format, read_file, require_columns, shorten
+from emotion_tutorial.reading import file_format, read_file, require_columns
+from emotion_tutorial.texts import HALF_CHARACTER, shorten
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a source may have them."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
 LABEL_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 Source: TypeAlias = str | Path | pd.DataFrame | Dataset | Mapping[str, pd.DataFrame | Dataset]
 

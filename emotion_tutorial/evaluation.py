@@ -1,13 +1,12 @@
 """How good is a classifier, and how sure can one be of that? Arrays in, numbers with intervals out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
-from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
 from emotion_tutorial.exceptions import DataError
@@ -132,38 +131,6 @@ def compare(
     found |= {"low": low, "high": high, "only_a_right": only_a, "only_b_right": only_b}
     found["p_value"] = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return pd.Series(found)
-
-
-def repeat_over_seeds(train: Callable[[int], Mapping[str, float]], seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
-    """Run a training once per seed, and show how much its metrics move.
-
-    Parameters
-    ----------
-    train
-        Takes a seed, trains, and returns metrics by name.
-    seeds
-        Two or more different ones.
-
-    Returns
-    -------
-    DataFrame
-        A row per metric: `mean`, `std` (the sample standard deviation) and a column per seed.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two seeds, or a run returns other metrics than the first.
-    """
-    if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"A spread needs two or more different seeds, got {list(seeds)}.")
-    runs: dict[str, dict[str, float]] = {}
-    for seed in tqdm(seeds, desc="seeds", delay=2):
-        run = dict(train(seed))
-        if runs and set(run) != set(first := runs[f"seed {seeds[0]}"]):
-            raise ValueError(f"Seed {seed} gave the metrics {sorted(run)}, and seed {seeds[0]} {sorted(first)}.")
-        runs[f"seed {seed}"] = run
-    found = pd.DataFrame(runs)
-    return pd.concat([found.mean(axis=1).rename("mean"), found.std(axis=1).rename("std"), found], axis=1)
 
 
 def _ids(classes: int | None, **given: npt.ArrayLike) -> list[npt.NDArray[np.integer]]:

@@ -13,11 +13,11 @@ from torch.export import Dim
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
 
-from emotion_tutorial.caching import replaced_whole
 from emotion_tutorial.exceptions import CheckpointError, MissingExtraError
 from emotion_tutorial.inference import predict_logits
 from emotion_tutorial.models import label_names_of, load_classifier
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier
+from emotion_tutorial.replacing import replaced_whole
 from emotion_tutorial.tokenization import context_size
 
 _level = logging.getLogger().level

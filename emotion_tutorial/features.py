@@ -12,9 +12,9 @@ from datasets import Dataset, DatasetDict, List, Value
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.caching import cached_array, digest
+from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
 from emotion_tutorial.inference import forward_in_batches
-from emotion_tutorial.models import has_bfloat16
 from emotion_tutorial.tokenization import Splits, encode, warn_of_truncation
 
 Pooling = Literal["cls", "mean"]

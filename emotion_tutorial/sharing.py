@@ -9,10 +9,11 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.caching import replaced_whole
+from emotion_tutorial.checkpoints import EMBEDDED_CHECKPOINT
 from emotion_tutorial.exceptions import CheckpointError, DataError, HubError
 from emotion_tutorial.hub import HUB_DATASET, translate_hub_errors
-from emotion_tutorial.models import EMBEDDED_CHECKPOINT, label_names_of
+from emotion_tutorial.models import label_names_of
+from emotion_tutorial.replacing import replaced_whole
 from emotion_tutorial.tokenization import context_size
 
 SHARED_FILES = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors"]

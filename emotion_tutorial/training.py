@@ -1,10 +1,6 @@
-"""Fine-tuning: a Trainer, set up well, and trained models that are found again."""
+"""Fine-tuning: a Trainer, set up well."""
 
-import os
-import shutil
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,23 +9,18 @@ import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 from datasets import Dataset, DatasetDict
-from filelock import FileLock, Timeout
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerState, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
-from emotion_tutorial.caching import artifacts_folder, digest
+from emotion_tutorial.devices import best_device, has_bfloat16
 from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning
-from emotion_tutorial.models import best_device, has_bfloat16, load_classifier, load_tokenizer, locate_checkpoint
-from emotion_tutorial.profiles import Profile
+from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.models import load_classifier, load_tokenizer
 from emotion_tutorial.tokenization import tokenize
 
-STATE = "trainer_state.json"
-"""The file in which the Trainer keeps its history."""
 
-
-class LengthGroupedTrainer(Trainer):
+class ClassifierTrainer(Trainer):
     """A Trainer whose `predict` returns rows in order, and whose model predicts as it does when saved and reloaded.
 
     With `train_sampling_strategy="group_by_length"`, transformers 5.23 also groups what it predicts, so that
@@ -75,7 +66,7 @@ def build_trainer(
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
     new_head: bool = False,
     **training_arguments: Any,
-) -> LengthGroupedTrainer:
+) -> ClassifierTrainer:
     """Set up fine-tuning: train, evaluate after each epoch, keep the best epoch's weights. Call its `train()`.
 
     Parameters
@@ -106,7 +97,7 @@ def build_trainer(
     args = _training_arguments(batch_size, given | training_arguments)
     weights = None if class_weights is None else _class_weights(class_weights, splits["train"])
     set_seed(seed)  # before the head is drawn
-    trainer = LengthGroupedTrainer(
+    trainer = ClassifierTrainer(
         model=load_classifier(checkpoint, splits["train"].features["label"].names, "cpu", new_head=new_head),
         args=args,
         train_dataset=splits["train"],
@@ -147,92 +138,6 @@ def _training_arguments(batch_size: int, given: dict[str, Any]) -> TrainingArgum
             raise SettingsError(f"A batch of {batch_size} cannot be divided into {shared}. Choose a multiple.")
         args.per_device_train_batch_size = batch_size // parts
     return args
-
-
-def load_or_train(
-    splits: DatasetDict, profile: Profile, *, folder: str | Path | None = None, **training_arguments: Any
-) -> LengthGroupedTrainer:
-    """Return a model that was trained on these texts, with these labels and settings; train it if there is none.
-
-    A finished model is kept in a folder that is named after everything that shapes it: texts, labels and their names,
-    the checkpoint's files, and all settings. It gets its name when it is complete. An interrupted training goes on from
-    its last checkpoint, or starts again if that cannot be read, and a `TrainingWarning` says which. If another process
-    is training the same model, this one says so and waits.
-
-    Parameters
-    ----------
-    splits
-        `train` and `validation`, as loaded or as tokenized.
-    profile
-        Its checkpoint and hyperparameters.
-    folder
-        Where the trained models are. None: the artifacts folder.
-    **training_arguments
-        For `build_trainer`.
-
-    Returns
-    -------
-    LengthGroupedTrainer
-        With the best epoch's weights in `model`, the tokenizer in `processing_class`, and the history of the
-        training in `state.log_history`. Raises as `build_trainer` does.
-    """
-    settings = {**profile.hyperparameters, **training_arguments}
-    texts = [splits[split].select_columns(["text", "label"]) for split in ("train", "validation")]
-    key = digest(*texts, locate_checkpoint(profile.checkpoint), settings)
-    finished = (artifacts_folder() if folder is None else Path(folder)) / f"fine-tuned-{key}"
-    if not finished.is_dir():
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        # The processes of one training (torchrun) work together instead of waiting for each other.
-        with _lock(f"{finished}.lock") if os.environ.get("WORLD_SIZE", "1") == "1" else nullcontext():
-            if not finished.is_dir():
-                unfinished = finished.with_name(f"{finished.name}.training")
-                build = partial(build_trainer, splits, profile.checkpoint, output_dir=unfinished, **settings)
-                trainer = _train_or_resume(build, unfinished)
-                if trainer.is_world_process_zero():
-                    new: Any = unfinished / "model"
-                    for part in (trainer.model, trainer.processing_class):
-                        part.save_pretrained(new)  # type: ignore[union-attr, operator]
-                    trainer.state.save_to_json(str(new / STATE))
-                    new.rename(finished)  # which is there complete, or not at all
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                trainer.accelerator.wait_for_everyone()  # who asks again finds the model, in all processes
-                return trainer
-    trainer = build_trainer(splits, finished, output_dir=finished, **(settings | {"new_head": False}))
-    trainer.state = TrainerState.load_from_json(str(finished / STATE))
-    return trainer
-
-
-def _train_or_resume(build: Callable[[], LengthGroupedTrainer], folder: Path) -> LengthGroupedTrainer:
-    """Train, going on from the newest training checkpoint in the folder if there is one that can be read."""
-    steps = [int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"checkpoint-*/{STATE}")]
-    trainer = build()
-    if steps:  # the Trainer writes its state last, so these checkpoints are complete
-        newest = folder / f"checkpoint-{max(steps)}"
-        _warn(f"An earlier training was interrupted. It goes on from step {max(steps)} ({newest}).")
-        try:
-            trainer.train(resume_from_checkpoint=str(newest))
-            return trainer
-        except Exception as error:
-            if trainer.state.global_step > max(steps):  # it went on, so reading was not what failed
-                raise
-            _warn(f"{newest} cannot be used ({type(error).__name__}: {error}). The training starts from the beginning.")
-            shutil.rmtree(folder, ignore_errors=True)  # another process of this training may be doing it too
-            trainer = build()
-    trainer.train()
-    return trainer
-
-
-def _lock(path: str) -> AbstractContextManager[Any]:
-    """Take a lock, and say so before waiting for it."""
-    try:
-        return FileLock(path).acquire(timeout=0)
-    except Timeout:
-        _warn("Another process is training this model. This one waits until it is done.")
-        return FileLock(path).acquire()
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, TrainingWarning, stacklevel=4)
 
 
 def _class_weights(given: Literal["balanced"] | Sequence[float], train: Dataset) -> torch.Tensor:

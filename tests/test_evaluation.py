@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from transformers import EvalPrediction
 
-from emotion_tutorial import DataError, compare, compute_metrics, evaluate, repeat_over_seeds
+from emotion_tutorial import DataError, compare, compute_metrics, evaluate
 from emotion_tutorial.calibration import expected_calibration_error, fit_temperature
 
 NAMES = ["a", "b", "c"]
@@ -89,16 +89,6 @@ def test_compare_is_the_paired_bootstrap_and_mcnemar(labels):
     pd.testing.assert_series_equal(found, compare(y_true, pred_a, pred_b))
     same = compare(y_true, pred_a, pred_a)
     assert (same["difference"], same["low"], same["high"], same["p_value"]) == (0, 0, 0, 1)
-
-
-def test_repeat_over_seeds_gives_mean_and_spread_or_refuses():
-    found = repeat_over_seeds(lambda seed: {"accuracy": 0.9 + seed / 100, "loss": 1.0}, [1, 2, 3])
-    np.testing.assert_allclose(found.loc["accuracy"], [0.92, 0.01, 0.91, 0.92, 0.93])
-    np.testing.assert_allclose(found.loc["loss"], [1, 0, 1, 1, 1])
-    assert list(found.columns) == ["mean", "std", "seed 1", "seed 2", "seed 3"]
-    for seeds, said in (([0], "two or more"), ([1, 1], "two or more"), ([0, 1], "Seed 1 gave")):
-        with pytest.raises(ValueError, match=said):
-            repeat_over_seeds(lambda seed: {f"accuracy {seed}": 1.0}, seeds)
 
 
 def calibrated(texts: int, labels: int) -> tuple[np.ndarray, np.ndarray]:

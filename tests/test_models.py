@@ -7,24 +7,24 @@ import pytest
 import torch
 
 import emotion_tutorial as et
-from emotion_tutorial import models
+from emotion_tutorial import checkpoints, devices
 
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
     """Stand a copy of the encoder's package in for the real one."""
     package = tmp_path / "copied_encoder"
-    shutil.copytree(models.embedded_encoder_folder(), package / "model")
+    shutil.copytree(checkpoints.embedded_encoder_folder(), package / "model")
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "copied_encoder")
-    models.embedded_encoder_folder.cache_clear()
+    monkeypatch.setattr(checkpoints, "EMBEDDED_PACKAGE", "copied_encoder")
+    checkpoints.embedded_encoder_folder.cache_clear()
     yield package / "model"
-    models.embedded_encoder_folder.cache_clear()
+    checkpoints.embedded_encoder_folder.cache_clear()
 
 
 def test_embedded_encoder_is_found_without_importing_its_package(copied):
-    assert models.embedded_encoder_folder() == copied
+    assert checkpoints.embedded_encoder_folder() == copied
     assert et.load_encoder("embedded", "cpu").config.hidden_size == 384
 
 
@@ -36,7 +36,7 @@ def test_damaged_embedded_encoder_is_refused(copied, damage):
 
 
 def test_absent_embedded_encoder_names_the_extra_and_the_pinned_revision(copied, monkeypatch):
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_package")
+    monkeypatch.setattr(checkpoints, "EMBEDDED_PACKAGE", "no_such_package")
     with pytest.raises(et.MissingExtraError, match=r"emotion-tutorial\[embedded\].*all-MiniLM-L6-v2@1110a243"):
         et.load_encoder("embedded")
 
@@ -47,7 +47,7 @@ def test_encoder_is_frozen_float32_and_in_evaluation_mode(tiny_checkpoint, tmp_p
     assert not encoder.training
     assert not any(weight.requires_grad for weight in encoder.parameters())
     assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
-    assert encoder.device.type == models.best_device().type
+    assert encoder.device.type == devices.best_device().type
     assert et.load_encoder(tmp_path, "cpu").device.type == "cpu"
 
 

@@ -1,4 +1,4 @@
-"""Figures of what was measured: learning curves, scores, explanations.
+"""Figures of what a model does: confusions, probabilities, learning curves, scores, explanations.
 
 Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 """
@@ -7,12 +7,81 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from emotion_tutorial.plotting import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
+from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.figure_style import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
+
+
+def plot_confusion_matrix(
+    *,
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    label_names: Sequence[str],
+    title: str = "Confusion matrix",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the shares of each true label's texts by predicted label; every row sums to 1.
+
+    Labels that no text has, true or predicted, keep their row and column.
+
+    Parameters
+    ----------
+    y_true, y_pred : (texts,) int
+        Ids into `label_names`.
+
+    Raises
+    ------
+    DataError
+        If an id has no name.
+    """
+    classes = len(label_names)
+    if unknown := sorted({*np.asarray(y_true).tolist(), *np.asarray(y_pred).tolist()} - set(range(classes))):
+        raise DataError(f"Found the ids {unknown}, but label_names has the ids 0 to {classes - 1}.")
+    ax = new_axes(ax, width=1.8 + 0.75 * classes, height=1.4 + 0.6 * classes)
+    shares = confusion_matrix(y_true, y_pred, labels=range(classes), normalize="true")
+    size = {"fontsize": 9 if classes <= 12 else 6}
+    ConfusionMatrixDisplay(shares).plot(ax=ax, cmap="Blues", values_format=".2f", colorbar=False, text_kw=size)
+    names = [wrap(name, 14, lines=2) for name in label_names]
+    rotation, side = (45, "right") if classes > 4 else (0, "center")
+    ax.set_xticks(range(classes), names, parse_math=False, rotation=rotation, ha=side, rotation_mode="anchor")
+    ax.set_yticks(range(classes), names, parse_math=False)
+    ax.set(title=title, xlabel="predicted label", ylabel="true label")
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def plot_class_probabilities(
+    probabilities: Mapping[str, float] | pd.Series, *, title: str = "", sort: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Draw the probability of each label as a bar.
+
+    Parameters
+    ----------
+    probabilities
+        Label name to probability: a row of `predict_proba`.
+    title
+        The text that was classified; it is wrapped.
+    sort
+        The most probable on top; False keeps the order given. A bar always has its own label.
+    """
+    scores = pd.Series(probabilities, dtype=float)[::-1]
+    if sort:
+        scores = scores.sort_values(kind="stable")
+    ax = new_axes(ax, height=1.2 + 0.4 * len(scores))
+    bars = ax.barh(range(len(scores)), scores)
+    ax.bar_label(bars, [f"{score:.1%}" for score in scores], padding=4)
+    name_rows(ax, scores.index)
+    ax.set_title(wrap(title, 60), parse_math=False)
+    ax.set(xlabel="probability", xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    ax.grid(axis="x")
+    return ax
 
 
 def plot_learning_curve(log_history: Sequence[Mapping[str, float]]) -> Figure:

