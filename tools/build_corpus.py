@@ -1,6 +1,7 @@
 """Split the texts of the bundled corpus, and plant wrong labels.
 
-`python -m emotion_tutorial.corpus.build` reads `texts/` and writes the parquet files beside this file: always the same.
+``python tools/build_corpus.py`` reads ``emotion_tutorial/corpus/texts/`` and writes the parquet files beside that
+folder. The same texts always give the same files.
 """
 
 import random
@@ -11,12 +12,12 @@ import pandas as pd
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 
 DEAL = ("train", "train", "train", "train", "validation", "test")
-"""The splits that the texts of each label and kind are dealt to, in turn: 4,000, 1,000 and 1,000."""
+"""The texts of each label and kind are dealt to these splits in turn, which gives 4,000, 1,000 and 1,000 texts."""
 PLANTED_SHARE = {"train": 0.05, "validation": 0.05, "test": 0.0}
 
 
 def build_corpus(seed: int = 0) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Return the splits and the notes on them.
+    """Return the splits and what is known about each text.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def _read_texts(emotion: str) -> pd.DataFrame:
 
 
 def main(folder: Path = CORPUS_FOLDER) -> None:
-    """Write the corpus."""
+    """Write the splits and the notes as parquet files."""
     splits, notes = build_corpus()
     for name, frame in {**splits, "notes": notes}.items():
         frame.to_parquet(folder / f"{name}.parquet", index=False)
