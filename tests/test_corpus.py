@@ -11,7 +11,7 @@ from emotion_tutorial.corpus import CORPUS_FOLDER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from build_corpus import main  # noqa: E402
+from build_corpus import main
 
 KINDS = {"explicit": 0.45, "situation": 0.30, "contrast": 0.15, "irony": 0.10}
 

@@ -6,13 +6,20 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import emotion_tutorial
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from lowest import lowest_versions  # noqa: E402
+
+LOWEST = lowest_versions()
 PACKAGE = ROOT / "emotion_tutorial"
 MODULES = list(PACKAGE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -57,12 +64,21 @@ def test_modules_import_only_from_those_above_them():
                 assert order.index(other) < order.index(module), (module, other)
 
 
-def test_constraints_cover_the_dependencies():
+def test_each_dependency_is_tested_in_its_lowest_version_and_in_one_that_it_allows():
     extras = PROJECT["optional-dependencies"].values()
-    wanted = [*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)]
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
-    assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= pinned
+    wanted = [*PROJECT["dependencies"], *(line for lines in extras for line in lines)]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()[1:]
+    pinned = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in (line.split("==") for line in lines)}
+    for requirement in map(Requirement, wanted):
+        assert pinned[requirement.name.lower()] in requirement.specifier, requirement
+        assert LOWEST[requirement.name] in requirement.specifier, requirement
+
+
+@pytest.mark.skipif(not metadata.version("transformers").startswith(LOWEST["transformers"]), reason="a newer one")
+def test_lowest_versions_fit_the_lowest_transformers():
+    for requirement in map(Requirement, metadata.requires("transformers")):
+        if not requirement.marker or requirement.marker.evaluate({"extra": "torch"}):
+            assert requirement.name not in LOWEST or LOWEST[requirement.name] in requirement.specifier, requirement
 
 
 @pytest.mark.parametrize("page", PAGES)
