@@ -1,13 +1,10 @@
-"""Losses and confused pairs; wrong labels that are found."""
+"""Wrong labels that are found."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from datasets import ClassLabel, Dataset
 from sklearn.metrics import average_precision_score
-from torch.nn.functional import cross_entropy
-from transformers import Trainer, set_seed
+from transformers import Trainer
 
 import emotion_tutorial as et
 
@@ -35,34 +32,6 @@ def fine_tuned(tiny_checkpoint, tmp_path, monkeypatch) -> dict[str, object]:
 
 def by_row(found: pd.DataFrame) -> np.ndarray:
     return found.set_index("row")["score"].sort_index().to_numpy()
-
-
-def test_loss_is_the_cross_entropy(tiny_checkpoint, tokenizer):
-    set_seed(0)
-    model = et.load_classifier(tiny_checkpoint, NAMES, "cpu")
-    texts = [f"text {'long ' * (i * 7 % 40)}" for i in range(80)]  # not in the order of their lengths
-    labels = [i % 3 for i in range(80)]
-    rows = Dataset.from_dict({"text": texts, "label": labels})
-    losses = et.loss_frame(rows.cast_column("label", ClassLabel(names=NAMES)), model, tokenizer)
-    with torch.no_grad():
-        logits = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
-    np.testing.assert_allclose(losses["loss"], cross_entropy(logits, torch.tensor(labels), reduction="none"), atol=1e-5)
-    assert losses["text"].tolist() == texts
-    assert losses["label"].tolist() == [NAMES[label] for label in labels]
-    assert losses["predicted_label"].tolist() == [NAMES[i] for i in logits.argmax(dim=1)]
-    with pytest.raises(et.DataError, match="rain, sun, wind, and the model sun, rain, wind"):
-        et.loss_frame(rows.cast_column("label", ClassLabel(names=sorted(NAMES))), model, tokenizer)
-
-
-def test_confused_pairs_are_counted_with_an_example():
-    rows = [("a", "no", "yes", 3.0), ("b", "no", "yes", 1.0), ("c", "no", "yes", 2.0), ("d", "no", "no", 0.1)]
-    columns = ["text", "label", "predicted_label", "loss"]
-    losses = pd.DataFrame([*rows, ("e", "yes", "no", 5.0)], columns=columns, index=range(10, 15))
-    pairs = et.confused_pairs(losses)
-    assert pairs.iloc[0].tolist() == ["no", "yes", 3, 0.75, "c"]
-    assert list(pairs.columns) == ["label", "predicted_label", "texts", "share", "example"]
-    assert pairs.index[0] == 12  # of the losses 1, 2, 3 the middle one
-    assert et.confused_pairs(losses.query("label == predicted_label")).empty
 
 
 def test_planted_errors_come_first_by_each_method(weather, fine_tuned):
