@@ -76,7 +76,7 @@ def main() -> None:
             found = find_label_errors(
                 texts, given.tolist(), names, method=name, profile=profile, cache=False, disable_tqdm=True
             )
-            scores[name] = found.set_index("row")["score"].sort_index().to_numpy()
+            scores[name] = found["score"].sort_index().to_numpy()
         seconds[name] = time.perf_counter() - start
         print(f"{name}: {average_precision_score(wrong, scores[name]):.4f} in {seconds[name]:.0f} s", flush=True)
     if {"bag_of_words", "fine_tuned"} <= scores.keys():  # what method="combined" gives, without computing both again

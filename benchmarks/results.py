@@ -21,6 +21,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 from datasets import DatasetDict
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -64,7 +65,8 @@ def fit_cheap(splits: DatasetDict) -> dict[str, Any]:
     """Return the classifiers that are fitted in seconds, by their key in `NAMES`."""
     texts, y = splits["train"]["text"][:], splits["train"]["label"][:]
     tfidf = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    fitted = {"majority": et.fit_majority(texts, y), "tfidf": tfidf.fit(texts, y)}
+    majority = DummyClassifier(strategy="most_frequent")
+    fitted = {"majority": majority.fit(texts, y), "tfidf": tfidf.fit(texts, y)}
     return fitted | {"bag_of_words": et.fit_bag_of_words(texts, y)}
 
 

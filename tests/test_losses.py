@@ -1,7 +1,6 @@
-"""Losses of single texts, and confused pairs."""
+"""Losses of single texts."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from datasets import ClassLabel, Dataset
@@ -28,14 +27,3 @@ def test_loss_is_the_cross_entropy(tiny_checkpoint, tokenizer):
     assert losses["predicted_label"].tolist() == [NAMES[i] for i in logits.argmax(dim=1)]
     with pytest.raises(et.DataError, match="rain, sun, wind, and the model sun, rain, wind"):
         et.loss_frame(rows.cast_column("label", ClassLabel(names=sorted(NAMES))), model, tokenizer)
-
-
-def test_confused_pairs_are_counted_with_an_example():
-    rows = [("a", "no", "yes", 3.0), ("b", "no", "yes", 1.0), ("c", "no", "yes", 2.0), ("d", "no", "no", 0.1)]
-    columns = ["text", "label", "predicted_label", "loss"]
-    losses = pd.DataFrame([*rows, ("e", "yes", "no", 5.0)], columns=columns, index=range(10, 15))
-    pairs = et.confused_pairs(losses)
-    assert pairs.iloc[0].tolist() == ["no", "yes", 3, 0.75, "c"]
-    assert list(pairs.columns) == ["label", "predicted_label", "texts", "share", "example"]
-    assert pairs.index[0] == 12  # of the losses 1, 2, 3 the middle one
-    assert et.confused_pairs(losses.query("label == predicted_label")).empty
