@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .PHONY: notebooks test test-all lab docs site lint clean
 
-# Made anew when what is to be installed changes; otherwise nothing is installed.
+# Created again when the list of packages changes; otherwise nothing is installed.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs,embedded,keras,notebooks,onnx,openvino,serve,test]"

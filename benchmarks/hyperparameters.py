@@ -85,7 +85,7 @@ def train(name: str, seed: int, splits: DatasetDict, checkpoint: str) -> dict[st
 
 
 def mean_with_interval(runs: pd.DataFrame) -> pd.Series:
-    """Return the mean accuracy of the seeds, its 95 % interval over the texts, the spread of the seeds, and so on.
+    """Return the mean accuracy of the seeds, its 95% interval over the texts, the spread of the seeds, and so on.
 
     `ensemble` is the accuracy of the mean of the seeds' probabilities.
     """

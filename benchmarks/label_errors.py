@@ -1,6 +1,6 @@
 """How many wrong labels are found, and how soon: labels are flipped at random, and each method ranks the texts.
 
-Of the labels 5 % are replaced by another, chosen uniformly (NumPy's `default_rng(0)`). The average precision of a
+5% of the labels are replaced by another, chosen uniformly (NumPy's `default_rng(0)`). The average precision of a
 ranking is the area under its precision-recall curve: 0.05 by chance, 1 if all flipped labels come first. `in_sample`
 is for contrast: the loss of a model that was trained on these very labels.
 """

@@ -35,7 +35,7 @@ def describe(splits: DatasetDict) -> dict[str, str]:
         "lower case without punctuation": f"{texts.str.fullmatch('[a-z ]+').mean():.0%}",
         "contain a form of *feel*": f"{texts.str.contains(FEEL).mean():.0%}",
         "different words": f"{len({word for row in words for word in row}):,}",
-        "different runs of four words, of all": f"{len(set(fours)) / len(fours):.1%}",
+        "share of distinct runs of four words": f"{len(set(fours)) / len(fours):.1%}",
         "copies within a split, leaks between splits": f"{copies}, {findings.get('leak', 0)}",
     }
 
