@@ -4,10 +4,21 @@ import copy
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 from transformers import AutoModelForSequenceClassification as AutoClassifier
-from transformers import BartConfig, BertConfig, ByT5Tokenizer, GPT2Config, RobertaConfig, set_seed
+from transformers import (
+    BartConfig,
+    BertConfig,
+    ByT5Tokenizer,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    set_seed,
+)
 
-from emotion_tutorial import CheckpointError, DataError, DataWarning, SettingsError, explain, predict_proba
+from emotion_tutorial import CheckpointError, DataError, DataWarning, SettingsError, explain, predict_proba, token_table
 
 NAMES = ["no", "yes", "maybe"]
 TEXT = "I am so happy, happy with this unbelievable naïve day!"
@@ -84,10 +95,36 @@ def test_beyond_the_context_is_nothing(model, tokenizer):
     assert explain(" \n", model, short).empty
 
 
+@pytest.mark.parametrize("text", ["今日は嬉しい日です", "mixed 今日は text", "a" * 100, "मैं खुश हूँ", "😀👩‍👧"])
+@pytest.mark.xfail(strict=False)
+def test_words_in_any_script(model, tokenizer, text):
+    frame = explain(text, model, tokenizer, label="yes")
+    assert "".join(frame["word"]) == text.replace(" ", "")
+    assert frame["word"].str.len().max() <= 40
+    assert len(frame) > 1
+
+
+@pytest.mark.xfail(strict=True)
+def test_token_over_several_pieces_is_shared_among_them(model):
+    made = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "今日は": 2, "嬉しい": 3}, unk_token="[UNK]"))
+    made.pre_tokenizer = Split("今日は", "isolated")
+    frame = explain("今日は嬉しい", model, PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]"), steps=5)
+    assert frame["word"].tolist() == list("今日は嬉しい")
+    assert frame["attribution"].iloc[:3].nunique() == frame["attribution"].iloc[3:].nunique() == 1
+
+
+@pytest.mark.xfail(strict=True)
 def test_what_is_refused(model, tokenizer):
-    with pytest.raises(DataError, match="not a string"):
+    with pytest.raises(DataError, match="one text"):
         explain(None, model, tokenizer)
-    for options, said in (({"label": "joy"}, "no label 'joy'.*no, yes, maybe"), ({"steps": 0}, "steps is 0")):
+    with pytest.raises(CheckpointError, match="fast tokenizer"):
+        token_table("a", ByT5Tokenizer())
+    refused = (
+        ({"label": "joy"}, "no label 'joy'.*no, yes, maybe"),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 2.5}, "2.5"),
+    )
+    for options, said in refused:
         with pytest.raises(SettingsError, match=said):
             explain("a", model, tokenizer, **options)
     with pytest.raises(CheckpointError, match="fast tokenizer"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 import emotion_tutorial as et
 from emotion_tutorial.inference import TOKEN_BUDGET
@@ -98,6 +98,38 @@ def test_over_long_text_is_said(small, encoder, tokenizer):
     with pytest.warns(et.DataWarning, match=r"row 0 \(602 tokens\)") as caught:
         et.extract_hidden_states(long, encoder, tokenizer)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.xfail(strict=True)
+def test_padding_of_a_tokenized_split_is_not_read(small, encoder, tokenizer):
+    padded = small["test"].map(lambda batch: tokenizer(batch["text"], padding=True), batched=True)
+    found, expected = (
+        states(data, encoder, tokenizer, pooling="mean", cache=False) for data in (padded, small["test"])
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("ids", [None, [], [1, -1], [10**6]])
+@pytest.mark.xfail(strict=True)
+def test_ids_of_another_tokenizer_are_refused(encoder, tokenizer, ids):
+    split = Dataset.from_dict({"input_ids": [[101, 102], ids]})
+    with pytest.raises(et.TutorialError, match=r"row 1|\[1\]"):
+        et.extract_hidden_states(split, encoder, tokenizer, cache=False)
+
+
+@pytest.mark.xfail(strict=True)
+def test_missing_text_is_named(encoder, tokenizer):
+    splits = DatasetDict(test=Dataset.from_dict({"text": ["a"] * 1500 + [None]}))
+    for call in (lambda: et.tokenize(splits, tokenizer), lambda: et.extract_hidden_states(splits, encoder, tokenizer)):
+        with pytest.raises(et.DataError, match=r"'test'.*\[1500\] is missing"):
+            call()
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [1, None], [0.5, 1.0], [[0], [1]]], ids=str)
+@pytest.mark.xfail(strict=True)
+def test_matrix_of_odd_labels_is_refused(labels):
+    with pytest.raises(et.DataError, match="label"):
+        et.feature_matrix(Dataset.from_dict({"hidden_state": [[1.0], [2.0]], "label": labels}))
 
 
 @pytest.mark.parametrize("option", ["pooling", "precision"])
