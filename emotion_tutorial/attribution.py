@@ -1,6 +1,6 @@
 """Which words of a text drove a classifier's label."""
 
-import re
+import threading
 import warnings
 from typing import Any
 
@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, MissingExtraError, SettingsError
-from emotion_tutorial.inference import predict_proba
+from emotion_tutorial.exceptions import DataWarning, MissingExtraError, SettingsError
+from emotion_tutorial.inference import evaluating, predict_proba, require_finite
 from emotion_tutorial.models import label_names_of
-from emotion_tutorial.tokenization import context_size
+from emotion_tutorial.tokenization import context_size, encode_with_offsets
+from emotion_tutorial.words import word_spans
 
 TOKENS_PER_BATCH = 2048
 """How many tokens gradients are computed for at once: the steps of a long text are taken a few at a time."""
@@ -25,27 +26,29 @@ def explain(
 ) -> pd.DataFrame:
     """Return how much each word of a text adds to the probability of a label, by integrated gradients.
 
-    The text is compared with a baseline in which each token but [CLS] and the like is replaced by the padding token.
-    On the straight way from there to the text, in the space of the word embeddings, the gradients are summed.
+    The text is compared with a baseline in which each token except [CLS] and the like is replaced by the padding
+    token. The gradients are summed up along the straight line from there to the text, in the space of the word
+    embeddings.
 
     Parameters
     ----------
     text
-        One that is longer than the model's context is cut there, and a `DataWarning` says so.
+        One text. If it is longer than the model's context, it is cut there, and a `DataWarning` says so.
     model, tokenizer
         Of one fine-tuned checkpoint. The model computes where it is, without dropout, and is left as it was.
     label
-        The name of the label to explain. None: the predicted one.
+        The name of the label to explain. None means the predicted one.
     steps
-        Steps on the way from the baseline to the text. More are slower and more exact.
+        How many steps are taken from the baseline to the text. More are slower and more exact.
 
     Returns
     -------
     DataFrame
-        One row per word (what white space separates), in the order of the text: `word`; `attribution`
-        (float64), a part of the probability, above 0 for the label and below 0 against it; `label`, the one
-        that is explained. A word beyond the context has 0. The attributions sum to p(text) - p(baseline); a
-        `DataWarning` says so if they miss more than 0.02 of it.
+        One row per piece of the text, in its order; see `word_spans`: what white space separates, or a single
+        character in a script without spaces. `word` is the piece; `attribution` (float64) is a part of the
+        probability, above 0 for the label and below 0 against it; `label` is the one that is explained. Beyond the
+        context an attribution is 0. The attributions sum to p(text) - p(baseline); a `DataWarning` says so if they
+        miss it by more than 0.02.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def explain(
         If the model has no such label, or there is not one step.
     CheckpointError
         If the tokenizer cannot say which characters a token covers, or the model does not read the embedding of each
-        token once.
+        token once; otherwise as `predict_proba` does.
     MissingExtraError
         If captum is not installed.
 
@@ -67,23 +70,19 @@ def explain(
         from captum.attr import IntegratedGradients
     except ImportError as error:
         raise MissingExtraError('captum is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
-    names = label_names_of(model.config)
-    if not isinstance(text, str):
-        raise DataError(f"The text is {text!r} ({type(text).__name__}), not a string.")
+    limit = context_size(tokenizer, model)
+    encoded = encode_with_offsets(text, tokenizer, truncation=True, max_length=limit)
+    names, pieces = label_names_of(model.config), word_spans(text)
     if label is not None and label not in names:
         raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
-    if steps < 1:
-        raise SettingsError(f"steps is {steps}. Take 1 or more; 50 is enough for most texts.")
-    if not tokenizer.is_fast:
-        raise CheckpointError(f"{type(tokenizer).__name__} cannot say where a token stands. Load a fast tokenizer.")
-    predicted = predict_proba(text, model, tokenizer)
-    layer: Any = model.get_input_embeddings()
-    label = label or str(predicted.iloc[0].idxmax())
-    words = list(re.finditer(r"\S+", text))
-    attributions = np.zeros(len(words))
-    if words:
-        limits = {"truncation": True, "max_length": context_size(tokenizer)}
-        encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, **limits)
+    if not isinstance(steps, int) or steps < 1:
+        raise SettingsError(f"steps is {steps!r}. Take 1 or more; 50 is enough for most texts.")
+    predicted = predict_proba(text, model, tokenizer, progress=False)
+    label = str(predicted.iloc[0].idxmax()) if label is None else label
+    attributions = np.zeros(len(pieces))
+    if pieces and encoded["input_ids"]:
+        layer: Any = model.get_input_embeddings()
+        thread = threading.get_ident()
         ids, special = (
             torch.tensor([encoded[name]], device=model.device) for name in ("input_ids", "special_tokens_mask")
         )
@@ -91,13 +90,11 @@ def explain(
         def probability(embeddings: torch.Tensor) -> torch.Tensor:
             # Only the layer's output changes on the way: the model gets the text's ids, so that positions stay.
             inputs = ids.expand(len(embeddings), -1)
-            with layer.register_forward_hook(lambda *_: embeddings):
+            with layer.register_forward_hook(lambda *_: embeddings if threading.get_ident() == thread else None):
                 logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             return logits.float().softmax(dim=-1)[:, names.index(label)]
 
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             of_tokens, [gap] = IntegratedGradients(probability).attribute(
                 layer(ids).detach(),
                 baselines=layer(torch.where(special.bool(), ids, tokenizer.pad_token_id)).detach(),
@@ -105,15 +102,16 @@ def explain(
                 internal_batch_size=max(1, TOKENS_PER_BATCH // ids.shape[1]),
                 return_convergence_delta=True,
             )
-        except (IndexError, RuntimeError) as error:
-            raise CheckpointError(f"{type(model).__name__} cannot be explained: {error}") from error
-        finally:
-            model.train(was_training)
+        sums = of_tokens[0].detach().cpu().double().sum(dim=-1).numpy()
+        require_finite(sums[None], "texts")
         if abs(gap) > TOLERANCE:
             message = f"The attributions miss {float(gap):+.3f} of the probability. Take more than {steps} steps."
             warnings.warn(message, DataWarning, stacklevel=2)
-        # A token belongs to the first word that does not end before it: some tokens begin with the space.
-        owners = np.searchsorted([word.end() for word in words], [end for _, end in encoded["offset_mapping"]])
-        sums = of_tokens[0].detach().cpu().double().sum(dim=-1).numpy()
-        np.add.at(attributions, owners.clip(max=len(words) - 1), sums)
-    return pd.DataFrame({"word": [word[0] for word in words], "attribution": attributions, "label": label})
+        # A token counts for the pieces that it covers, in equal parts; some tokens begin with the space before them.
+        ends = [end for _, end in pieces]
+        for (start, end), value in zip(encoded["offset_mapping"], sums, strict=True):
+            last = min(int(np.searchsorted(ends, end)), len(pieces) - 1)
+            first = min(int(np.searchsorted(ends, start, side="right")), last)
+            attributions[first : last + 1] += value / (last + 1 - first)
+    words = [text[start:end] for start, end in pieces]
+    return pd.DataFrame({"word": words, "attribution": attributions, "label": label})

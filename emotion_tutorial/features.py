@@ -2,7 +2,7 @@
 
 import copy
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
-from emotion_tutorial.inference import forward_in_batches
-from emotion_tutorial.tokenization import Splits, encode, warn_of_truncation
+from emotion_tutorial.inference import forward_in_batches, require_finite
+from emotion_tutorial.tokenization import Splits, context_size, encode, named_splits, texts_of, warn_of_truncation
 
 Pooling = Literal["cls", "mean"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -29,29 +29,39 @@ def extract_hidden_states(
     pooling: Pooling = "cls",
     precision: Precision = "auto",
     cache: bool = True,
+    batch_size: int | None = None,
+    progress: bool = True,
 ) -> Splits:
     """Add the float32 column `hidden_state`: one vector per text.
 
     Parameters
     ----------
     splits
-        A split or splits, as loaded or as tokenized.
+        A split or splits, as loaded or as tokenized. Padding in tokenized splits is not read.
     encoder, tokenizer
-        Of one checkpoint. The encoder computes where it is, without dropout, and is left in the mode it was in.
+        Of one checkpoint. The encoder computes where it is, without dropout, and is left in the mode it was in. Of a
+        classifier, the body is used.
     pooling
-        `cls`: the last hidden state of the first token; of a decoder, which has no [CLS] and whose tokens see
-        only what comes before them, that of the last token. `mean`: the mean over all tokens.
+        `cls` takes the last hidden state of the first token. A decoder has no [CLS], and its tokens see only what
+        comes before them: there it takes that of the last token. `mean` takes the mean over all tokens.
     precision
-        `auto`: bfloat16 where the hardware computes in it, else float32. Of bfloat16 the vectors are rounded (cosine to
-        those of float32 at least 0.9998 with the bundled encoder, measured by benchmarks/feature_extraction.py).
+        `auto` means bfloat16 where the hardware computes in it, and float32 elsewhere. In bfloat16 the vectors are
+        rounded: with the bundled encoder their cosine to those of float32 is at least 0.9998, as
+        benchmarks/feature_extraction.py measures it.
     cache
-        Keep the vectors in the artifacts folder, and read them from there the next time. Their name covers the
+        Whether the vectors are kept in the artifacts folder, and read from there the next time. Their name covers the
         texts, the encoder's weights, the pooling and the precision.
+    batch_size, progress
+        As in `predict_proba`.
 
     Raises
     ------
+    DataError
+        If a split has neither texts nor token ids, or one is missing.
+    CheckpointError
+        If the token ids are not the encoder's, or it fails, or it gives values that are not finite.
     SettingsError
-        If there is no such pooling or precision.
+        If there is no such pooling, precision or batch size.
     """
     for name, value, known in (("pooling", pooling, Pooling), ("precision", precision, Precision)):
         if value not in get_args(known):
@@ -59,19 +69,28 @@ def extract_hidden_states(
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(encoder.device) else "float32"
     dtype = getattr(torch, precision)
-    worker = encoder if dtype == encoder.dtype else copy.deepcopy(encoder).to(dtype)
-    starts_with_cls = encode([""], tokenizer)[0][0] == tokenizer.cls_token_id
+    body: Any = encoder.base_model
+    worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
+    limit = context_size(tokenizer, body)
+    starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
     vector = "last" if pooling == "cls" and not starts_with_cls else pooling
     extracted = {}
-    for split, dataset in splits.items() if isinstance(splits, DatasetDict) else [("data", splits)]:
-        dataset = dataset.with_format(None)
+    for split, dataset in named_splits(splits).items():
         if "input_ids" in dataset.column_names:
             ids = dataset["input_ids"][:]
+            if "attention_mask" in dataset.column_names:
+                rows = zip(ids, dataset["attention_mask"][:], strict=True)
+                ids = [[token for token, real in zip(*row, strict=True) if real] for row in rows]
+            if not all(ids):
+                empty = next(row for row, tokens in enumerate(ids) if not tokens)
+                raise DataError(f"Split {split!r}, row {empty}, has no token ids. Tokenize it with tokenize().")
         else:
-            ids = encode(dataset["text"][:], tokenizer)
-            warn_of_truncation(dataset["text"], ids, tokenizer, f"split {split!r}", stacklevel=3)
-        compute = partial(_hidden_states, worker, ids, tokenizer, vector)
-        shaped_by = (ids, encoder, vector, precision)
+            ids, cut = encode(texts_of(dataset, split), tokenizer, limit)
+            warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
+        compute = partial(
+            _hidden_states, worker, ids, tokenizer, vector, f"split {split!r}, row ", batch_size, progress
+        )
+        shaped_by = (ids, body, vector, precision)
         vectors = cached_array("hidden-states", digest(*shaped_by), compute) if cache else compute()
         kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
         extracted[split] = kept.add_column("hidden_state", list(vectors), feature=List(Value("float32")))
@@ -79,13 +98,14 @@ def extract_hidden_states(
 
 
 def _hidden_states(
-    encoder: PreTrainedModel, input_ids: list[list[int]], tokenizer: PreTrainedTokenizerBase, pooling: str
+    encoder: PreTrainedModel, input_ids: list[list[int]], tokenizer: Any, pooling: str, *options: Any
 ) -> npt.NDArray[np.float32]:
-    # Some OPT models project their output to another size than that of their hidden states.
-    size = getattr(encoder.config, "word_embed_proj_dim", encoder.config.hidden_size)
-    vectors = np.empty((len(input_ids), size), dtype=np.float32)
-    for rows, output, mask in forward_in_batches(encoder, input_ids, tokenizer, "hidden states"):
-        vectors[rows] = pool(output.last_hidden_state, mask, pooling).cpu().numpy()
+    vectors = np.empty((len(input_ids), 0), dtype=np.float32)
+    for rows, output, mask in forward_in_batches(encoder, input_ids, tokenizer, *options):
+        pooled = pool(output.last_hidden_state, mask, pooling).cpu().numpy()
+        vectors = vectors if vectors.size else np.empty((len(input_ids), pooled.shape[1]), dtype=np.float32)
+        vectors[rows] = pooled
+    require_finite(vectors, options[0])
     return vectors
 
 
@@ -113,6 +133,11 @@ def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> to
 def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return the hidden states and labels of a split as arrays.
 
+    Parameters
+    ----------
+    dataset
+        As `extract_hidden_states` returns it, with a `label`.
+
     Returns
     -------
     X : (texts, dim) float32
@@ -121,12 +146,17 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
     Raises
     ------
     DataError
-        If the split has no hidden states yet.
+        If the split has no hidden states yet, or a label is missing or is not an id.
     """
-    if "hidden_state" not in dataset.column_names:
-        raise DataError(f"No 'hidden_state', only {', '.join(dataset.column_names)}. Call extract_hidden_states first.")
-    arrays = dataset.select_columns(["hidden_state", "label"]).with_format("numpy")[:]
-    return arrays["hidden_state"].astype(np.float32), arrays["label"].astype(np.int64)
+    columns = dataset.column_names if isinstance(dataset, Dataset) else [type(dataset).__name__]
+    if not {"hidden_state", "label"} <= {*columns}:
+        found = f"Found {', '.join(columns)}, not the columns 'hidden_state' and 'label' of a Dataset"
+        raise DataError(f"{found}. Call extract_hidden_states first.")
+    labels = dataset.with_format(None)["label"][:]
+    if wrong := [row for row, label in enumerate(labels) if not isinstance(label, int)]:
+        raise DataError(f"label[{wrong[0]}] is {labels[wrong[0]]!r}, not an id. Load the texts with load_splits.")
+    vectors = dataset.select_columns(["hidden_state"]).with_format("numpy")[:]["hidden_state"]
+    return vectors.astype(np.float32), np.array(labels, dtype=np.int64)
 
 
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """A model and many texts: batches, logits, class probabilities."""
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,59 +10,136 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.special import softmax
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.models import label_names_of
-from emotion_tutorial.tokenization import encode, warn_of_truncation
+from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError
+from emotion_tutorial.models import DIVERGED, label_names_of, positions_of
+from emotion_tutorial.texts import Texts, as_texts
+from emotion_tutorial.tokenization import context_size, encode, warn_of_truncation
 
 TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
 """Tokens in a batch, padding included."""
+_modes_lock = threading.Lock()
+_modes: dict[torch.nn.Module, tuple[int, bool]] = {}
+"""Of each module that is at work: how many calls use it, and whether it was in training mode before the first."""
 
 
 def predict_proba(
-    texts: str | Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    texts: Texts,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    batch_size: int | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Return how probable the model finds each label for each text.
 
     Parameters
     ----------
     texts
-        One text, or any number of them. An empty text is a text without words. One that is longer
+        One text, or any number of them in one column. An empty text is a text without words. One that is longer
         than the model's context is cut there, and a `DataWarning` says so.
     model, tokenizer
-        Of one fine-tuned checkpoint. The model computes where it is, in its own precision, without dropout.
+        Of one fine-tuned checkpoint. The model computes where it is, in its own precision, without dropout. Threads
+        may share both.
+    batch_size
+        Texts in a batch. None means as many as fit into a fixed number of tokens, which is faster.
+    progress
+        Whether a progress bar is shown when it takes longer than two seconds.
 
     Returns
     -------
     DataFrame
-        One row per text, in the order given; one float64 column per label name, in label-id order. A row sums to 1:
-        it is the softmax of the logits.
+        One row per text, in the order given and with the index of a Series; one float64 column per label name, in
+        label-id order. A row sums to 1: it is the softmax of the logits.
 
     Raises
     ------
     DataError
-        If something is not a string.
+        If the texts are not one column of strings.
+    CheckpointError
+        If the model does not choose one of several labels, does not fit the tokenizer, fails, or gives values that
+        are not finite.
+    SettingsError
+        If something is no model, no tokenizer or no batch size.
     """
-    logits = predict_logits([texts] if isinstance(texts, str) else texts, model, tokenizer)
-    return pd.DataFrame(softmax(logits.astype(np.float64), axis=1), columns=label_names_of(model.config))
+    strings, index = as_texts(texts)
+    logits = predict_logits(strings, model, tokenizer, batch_size, progress)
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    return pd.DataFrame(probabilities, index=index, columns=label_names_of(model.config))
 
 
 def predict_logits(
-    texts: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    texts: Sequence[str],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int | None = None,
+    progress: bool = True,
 ) -> npt.NDArray[np.float32]:
-    """Return the logits, (texts, labels) float32, in the order of the texts; see `predict_proba`."""
-    texts = list(texts)
-    ids = encode(texts, tokenizer)
-    warn_of_truncation(texts, ids, tokenizer, "the list", stacklevel=4)
-    logits = np.empty((len(texts), len(label_names_of(model.config))), dtype=np.float32)
-    for rows, output, _ in forward_in_batches(model, ids, tokenizer, "predict"):
-        logits[rows] = output.logits.float().cpu().numpy()
+    """Return the logits, (texts, labels) float32, in the order of the texts, which are strings; see `predict_proba`."""
+    limit = context_size(tokenizer, model)
+    labels = len(label_names_of(model.config))
+    ids, cut = encode(texts, tokenizer, limit)
+    warn_of_truncation(cut, limit, "the list", stacklevel=4)
+    logits = np.empty((len(texts), labels), dtype=np.float32)
+    for rows, output, _ in forward_in_batches(model, ids, tokenizer, "texts", batch_size, progress):
+        found = getattr(output, "logits", None)
+        if found is None or found.shape != (len(rows), labels):
+            shape = "no logits" if found is None else f"logits of the shape {tuple(found.shape)}"
+            advice = "Load a classifier with load_classifier, and give each logit a name in model.config.id2label."
+            raise CheckpointError(f"The model gives {shape} for {len(rows)} texts and {labels} label names. {advice}")
+        logits[rows] = found.float().cpu().numpy()
+    require_finite(logits, "texts")
     return logits
 
 
+def require_finite(values: npt.NDArray[np.floating], where: str) -> None:
+    """Refuse what a model gives, one row per text, if it is not all finite."""
+    if not (finite := np.isfinite(values).all(axis=1)).all():
+        raise CheckpointError(f"What the model gives for {where}[{int(np.argmin(finite))}] is {DIVERGED}")
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Have a model compute without dropout, leave each of its modules in the mode it was in, and say why it fails.
+
+    Raises
+    ------
+    CheckpointError
+        If the model fails; that memory runs out remains the error that it is.
+    """
+    modules = list(model.modules())
+    with _modes_lock:
+        for module in modules:
+            users, training = _modes.get(module, (0, module.training))
+            _modes[module] = users + 1, training
+        model.eval()
+    try:
+        yield
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
+            raise
+        said = str(error).partition("\n")[0][:200].rstrip(".")
+        raise CheckpointError(f"{type(model).__name__} cannot compute this: {said}. Choose another model.") from error
+    finally:
+        with _modes_lock:
+            for module in modules:
+                users, training = _modes.pop(module)
+                if users > 1:
+                    _modes[module] = users - 1, training
+                else:
+                    module.training = training
+
+
 def forward_in_batches(
-    model: PreTrainedModel, input_ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, description: str
+    model: PreTrainedModel,
+    input_ids: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    where: str,
+    batch_size: int | None = None,
+    progress: bool = True,
 ) -> Iterator[tuple[npt.NDArray[np.intp], Any, torch.Tensor]]:
     """Run a model over texts in batches of similar length, without dropout and without gradients.
 
@@ -74,29 +153,48 @@ def forward_in_batches(
     input_ids
         Token ids of each text, at least one.
     tokenizer
-        For its padding token.
-    description
-        For the progress bar.
+        For its padding token, if the model's configuration names none.
+    where
+        What the texts are called in messages.
+    batch_size, progress
+        As in `predict_proba`.
 
     Yields
     ------
     tuple
         The rows of the batch, (batch,) int; the model's output; the attention mask, (batch, tokens) int.
+
+    Raises
+    ------
+    CheckpointError
+        If the ids are not the model's, and as in `evaluating`.
+    SettingsError
+        If there is no such batch size.
     """
-    lengths = np.array([len(ids) for ids in input_ids])
+    if batch_size is not None and (not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1):
+        raise SettingsError(f"batch_size is {batch_size!r}. Give the number of texts in a batch, 1 or more, or None.")
+    lengths = np.array([len(ids) for ids in input_ids], dtype=np.intp)
     order = np.argsort(-lengths, kind="stable")
     budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]
-    was_training = model.training
-    model.eval()
-    try:
-        with tqdm(total=len(order), desc=description, unit="text", delay=2) as progress:
-            while len(order):
-                rows, order = np.split(order, [max(1, budget // lengths[order[0]])])
-                ids = {"input_ids": [list(input_ids[row]) for row in rows]}
-                batch = tokenizer.pad(ids, padding_side="right", return_tensors="pt").to(model.device)
-                with torch.inference_mode():
-                    output = model(**batch)
-                yield rows, output, batch["attention_mask"]
-                progress.update(len(rows))
-    finally:
-        model.train(was_training)
+    with evaluating(model), tqdm(total=len(order), unit="text", delay=2, disable=not progress) as bar:
+        known, positions = len(torch.as_tensor(model.get_input_embeddings().weight)), positions_of(model)
+        for row, ids in enumerate(input_ids):
+            if not 0 <= min(ids) <= max(ids) < known:
+                advice = "Use its own tokenizer; for added tokens call model.resize_token_embeddings(len(tokenizer))."
+                raise CheckpointError(f"{where}[{row}] has the token {max(ids)}, and the model knows {known}. {advice}")
+            if positions and len(ids) > positions:
+                advice = "Tokenize with the tokenizer that load_tokenizer gives for this model."
+                raise CheckpointError(
+                    f"{where}[{row}] has {len(ids)} tokens, and the model reads {positions}. {advice}"
+                )
+        # Some models find the end of a text, or count positions, by the padding that their configuration names.
+        named = model.config.pad_token_id
+        pad = named if named is not None and 0 <= named < known else tokenizer.pad_token_id
+        while len(order):
+            rows, order = np.split(order, [batch_size or max(1, budget // lengths[order[0]])])
+            batch = pad_sequence([torch.tensor(input_ids[row]) for row in rows], batch_first=True, padding_value=pad)
+            mask = (torch.arange(batch.shape[1]) < torch.tensor(lengths[rows])[:, None]).long().to(model.device)
+            with torch.inference_mode():
+                output = model(input_ids=batch.to(model.device), attention_mask=mask)
+            yield rows, output, mask
+            bar.update(len(rows))

@@ -1,34 +1,52 @@
 """A checkpoint's tokenizer, encoder and classifier, loaded in float32 and checked."""
 
-from collections.abc import Sequence
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.devices import best_device
-from emotion_tutorial.exceptions import CheckpointError, DataError
+from emotion_tutorial.devices import usable_device
+from emotion_tutorial.exceptions import CheckpointError, DataError, TutorialError
+from emotion_tutorial.texts import as_texts, shorten
 
-WEIGHTS = {"dtype": torch.float32, "use_safetensors": True}
-"""How weights are loaded: a checkpoint may be stored in half precision, which is slow on many CPUs."""
+NO_CODE = {"trust_remote_code": False}
+"""No code that lies beside the weights is run."""
+WEIGHTS = NO_CODE | {"dtype": torch.float32, "use_safetensors": True, "disable_mmap": True}
+"""How weights are loaded. Half precision is slow on many CPUs, and a file that is mapped must not be changed."""
+DIVERGED = "not finite. The training has probably diverged (a loss of nan): train again with a lower learning rate."
+_loading_lock = threading.RLock()
 
 
 def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer that a checkpoint was trained with.
 
     It pads on the right, so that no token's position depends on the other texts in a batch. A tokenizer without a
-    padding token, as GPT-2 and Llama have it, pads with the one that the model's configuration names, else with its
-    end-of-text token. Raises as `locate_checkpoint` does.
+    padding token, such as GPT-2's and Llama's, pads with the one that the model's configuration names, or else with
+    its end-of-text token. Its `model_max_length` is at most the number of tokens that the model can read.
+
+    Raises
+    ------
+    CheckpointError
+        If its files are damaged, or there is no token to pad with; otherwise as `locate_checkpoint` does.
     """
     folder = locate_checkpoint(checkpoint, weights=False)
-    tokenizer = _from_pretrained(transformers.AutoTokenizer, checkpoint, folder)
+    with _loading(checkpoint):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **NO_CODE)
+        config: Any = transformers.AutoConfig.from_pretrained(folder, **NO_CODE)
+        with torch.device("meta"):  # where a model has sizes and no weights
+            positions = positions_of(transformers.AutoModel.from_config(config, **NO_CODE))
+        if positions is not None:
+            tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
-        named = getattr(_from_pretrained(transformers.AutoConfig, checkpoint, folder), "pad_token_id", None)
+        named: Any = getattr(config, "pad_token_id", None)
         known = named is not None and 0 <= named < len(tokenizer)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
     if tokenizer.pad_token is None:
@@ -47,19 +65,21 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     checkpoint
         `embedded`, a Hub id or a folder.
     device
-        Where to put it. None: `best_device()`.
+        Where to put it. None means the best device that PyTorch finds.
 
     Raises
     ------
     CheckpointError
-        If it is damaged or an encoder-decoder, or gives a text other results when it is padded; else as
-        `locate_checkpoint` does.
+        If it is damaged, lacks weights (a pooler, which is not used, may be missing), is an encoder-decoder, or gives
+        a text other results when it is padded; otherwise as `locate_checkpoint` does.
+    SettingsError
+        If there is no such device.
     """
-    folder = locate_checkpoint(checkpoint)
+    place, folder = usable_device(device), locate_checkpoint(checkpoint)
     _load_config(checkpoint, folder)
-    encoder = _from_pretrained(transformers.AutoModel, checkpoint, folder, **WEIGHTS)
+    encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
     _check_padding(checkpoint, encoder.requires_grad_(False).eval())
-    return encoder.to(device or best_device())
+    return encoder.to(place)
 
 
 def load_classifier(
@@ -71,17 +91,20 @@ def load_classifier(
 ) -> PreTrainedModel:
     """Load a saved classifier, or a checkpoint's body with a new head of one logit per label.
 
+    The weights are read into memory: the files can be replaced afterward, and the model stays what it is.
+
     Parameters
     ----------
     checkpoint
         `embedded`, a Hub id or a folder. A body without a head gets a new, random one: seed PyTorch first
         (`transformers.set_seed`). A fine-tuned classifier keeps its own.
     label_names
-        In id order; stored in the configuration, so that predictions can be read. None: those of a saved classifier.
+        In id order; stored in the configuration, so that predictions can be read. None means those of a saved
+        classifier.
     device
-        Where to put it. None: `best_device()`.
+        Where to put it. None means the best device that PyTorch finds.
     new_head
-        Replace the head that a fine-tuned classifier has, to train it for other labels.
+        Whether the head of a fine-tuned classifier is replaced, to train it for other labels.
 
     Returns
     -------
@@ -91,49 +114,82 @@ def load_classifier(
     Raises
     ------
     CheckpointError
-        If a fine-tuned classifier has other labels, or the same in another order; if no names are given and it has
-        no head; if it is damaged or an encoder-decoder, or gives a text other results when it is padded. Else as
+        If a fine-tuned classifier has other labels, or the same in another order; if it does not give a text one
+        label of several; if no names are given and it has no head; if it is damaged, lacks weights, gives values that
+        are not finite, is an encoder-decoder, or gives a text other results when it is padded. Otherwise as
         `locate_checkpoint` does.
     DataError
-        If there are fewer than two labels.
+        If the label names are not two different strings or more.
+    SettingsError
+        If there is no such device.
     """
-    folder, kind = locate_checkpoint(checkpoint), transformers.AutoModelForSequenceClassification
-    config = _load_config(checkpoint, folder)
-    own = label_names_of(config) if any("SequenceClass" in name for name in config.architectures or []) else None
+    place, folder = usable_device(device), locate_checkpoint(checkpoint)
+    kind, config = transformers.AutoModelForSequenceClassification, _load_config(checkpoint, folder)
+    # Without the name of an architecture, labels with names of their own tell a classifier.
+    kinds = config.architectures or ["SequenceClass"] * ("LABEL_0" not in config.id2label.values())
+    has_head = any("SequenceClass" in name for name in kinds)
+    own = label_names_of(config) if has_head and not new_head else None
     options: dict[str, Any] = {}
     if label_names is not None:
-        names = list(label_names)
-        unnamed = [f"LABEL_{i}" for i in range(len(names))]
-        if len(names) < 2:
-            raise DataError(f"A classifier needs two labels or more, got {names}.")
-        if own not in (None, names, unnamed) and not new_head:
-            found = (
-                f"{checkpoint} was fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
-            )
+        names, _ = as_texts(label_names, "label_names")
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise DataError(f"A classifier needs two labels or more, all different; got label_names={names}.")
+        if own not in (None, names, [f"LABEL_{i}" for i in range(len(names))]):
+            found = f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
             raise CheckpointError(f"{found}. Leave label_names= out, or replace its head and train it: new_head=True.")
         options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
         options["label2id"] = {name: i for i, name in enumerate(names)}
-    elif own is None or new_head:
+    elif own is None:
         raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
-    if own is None or not new_head:
-        model = _from_pretrained(kind, checkpoint, folder, **WEIGHTS, **options)
-    else:
-        saved = _from_pretrained(kind, checkpoint, folder, **WEIGHTS)
-        model = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32)
-        model.base_model.load_state_dict(saved.base_model.state_dict())
+    replaced = has_head and new_head
+    model = _load_weights(kind, checkpoint, folder, own is not None, **({} if replaced else options))
+    if replaced:
+        fresh = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32, **NO_CODE)
+        fresh.base_model.load_state_dict(model.base_model.state_dict())
+        model = fresh
     if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
         model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
     _check_padding(checkpoint, model.eval())
-    return model.to(device or best_device())
+    return model.to(place)
 
 
 def label_names_of(config: Any) -> list[str]:
-    """Return the label names in a model's configuration, in id order."""
-    return [str(config.id2label[i]) for i in sorted(config.id2label)]
+    """Return the label names in the configuration of a model that gives a text one label of several, in id order.
+
+    Raises
+    ------
+    CheckpointError
+        If the model gives a text several labels or a number, or if `id2label` does not give each id from 0 on a name
+        of its own.
+    """
+    given = getattr(config, "id2label", None) or {}
+    names = {str(i): str(name) for i, name in (given.items() if isinstance(given, Mapping) else enumerate(given))}
+    kinds = {getattr(config, "problem_type", None), getattr(config, "function_to_apply", None)}
+    whole = {*names} == {str(i) for i in range(len(given))} and len({*names.values()}) == len(given) > 1
+    if not whole or kinds - {None, "single_label_classification", "softmax"}:
+        found = f"id2label {shorten(given)}, problem_type {getattr(config, 'problem_type', None)}"
+        advice = "Set model.config.id2label, or replace the head and train it: load_classifier(..., new_head=True)."
+        raise CheckpointError(
+            f"The model does not choose one of several labels with different names ({found}). {advice}"
+        )
+    return [names[str(i)] for i in range(len(given))]
+
+
+def positions_of(model: Any) -> int | None:
+    """Return how many tokens a model can read at once; None if there is no limit that it records.
+
+    A table of positions with a `padding_idx`, as RoBERTa and its kin have, begins with rows for padding.
+    """
+    limits = [getattr(model.config.get_text_config(), "max_position_embeddings", None)]
+    for name, table in model.named_modules():
+        if "position" in name.rpartition(".")[2] and getattr(table, "padding_idx", None) is not None:
+            limits.append(table.num_embeddings - table.padding_idx - 1)
+    return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
 
 
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:
-    config = _from_pretrained(transformers.AutoConfig, checkpoint, folder, **options)
+    with _loading(checkpoint):
+        config = transformers.AutoConfig.from_pretrained(folder, **NO_CODE, **options)
     if config.is_encoder_decoder:
         advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
         raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
@@ -153,14 +209,37 @@ def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
         difference = (padded[: len(alone)] - alone).abs().max() / alone.abs().max()
     except Exception as error:
         raise CheckpointError(f"{kind} fails on a short text: {error!r}") from error
+    if not alone.isfinite().all():
+        raise CheckpointError(f"What {kind} gives is {DIVERGED}")
     if difference > 1e-3:  # about 1e-6 in the models that work
         advice = "Choose another architecture, such as BERT or GPT-2."
         raise CheckpointError(f"{kind} gives a text other results when it shares a batch with longer ones. {advice}")
 
 
-def _from_pretrained(auto_class: Any, checkpoint: str | Path, folder: Path, **options: Any) -> Any:
-    """Load from a folder: nothing is downloaded here, and no code that lies beside the weights is run."""
+def _load_weights(kind: Any, checkpoint: str | Path, folder: Path, with_head: bool = False, **options: Any) -> Any:
+    """Return a model whose files hold all its weights, except for those of a head that is yet to be trained."""
+    with _loading(checkpoint):
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = kind.from_pretrained(folder, **WEIGHTS, **options)
+    body = "" if model.base_model is model else f"{model.base_model_prefix}."
+    lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
+    if not with_head:  # a pooler belongs to the head: many bodies never had one
+        lacking = {name for name in lacking if name.startswith(body) and "pooler" not in name}
+    if lacking:
+        shown = f"{len(lacking)} weights are missing, or have another shape than config.json says: {min(lacking)}"
+        advice = "Save or download it again; a missing head can be replaced: new_head=True."
+        raise CheckpointError(f"Could not load {checkpoint}: {shown}. {advice}")
+    return model
+
+
+@contextmanager
+def _loading(checkpoint: str | Path) -> Iterator[None]:
+    """Say what is wrong with a checkpoint, and load by one thread at a time: meanwhile PyTorch has other defaults."""
     try:
-        return auto_class.from_pretrained(folder, trust_remote_code=False, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"Could not load {checkpoint}: {str(error).strip().splitlines()[0]}") from error
+        with _loading_lock:
+            yield
+    except (MemoryError, TutorialError):
+        raise
+    except Exception as error:
+        said = textwrap.shorten(str(error) or repr(error), 300).rstrip(".")
+        raise CheckpointError(f"Could not load {checkpoint}: {said}. Save or download it again.") from error

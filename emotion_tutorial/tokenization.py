@@ -1,16 +1,22 @@
 """Texts to tokens, and tables that explain them."""
 
+import threading
 import warnings
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 from datasets import Dataset, DatasetDict
-from transformers import PreTrainedTokenizerBase
+from torch.nn import Module
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
+from emotion_tutorial.models import positions_of
+from emotion_tutorial.texts import as_texts, shorten
 
 Splits = TypeVar("Splits", Dataset, DatasetDict)
+_tokenizer_lock = threading.Lock()
+"""A tokenizer remembers how the last call wanted texts to be cut, so that two threads must not call it at once."""
 
 
 def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
@@ -26,69 +32,154 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     Returns
     -------
     Dataset or DatasetDict
-        With two more columns, lists of ints. Nothing is padded, so that each batch can be padded
-        to its own longest text later. A text longer than the model's context keeps its beginning;
-        a `DataWarning` says how many texts that concerns, and where.
+        With two more columns, lists of integers, and without a format. Nothing is padded, so that each batch can be
+        padded to its own longest text later. A text that is longer than the model's context keeps its beginning, and
+        a `DataWarning` says how many texts were cut, and which.
+
+    Raises
+    ------
+    DataError
+        If something is not a split with texts, or a text is missing.
+    CheckpointError
+        If the tokenizer has no padding token, or leaves no room for a text.
     """
+    limit, tokenized = context_size(tokenizer), {}
+    for split, dataset in named_splits(splits).items():
+        texts_of(dataset, split)
+        cut: dict[int, int] = {}
 
-    def encode_batch(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        input_ids = encode(batch["text"], tokenizer)
-        return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
+        def encode_batch(batch: dict[str, list[str]], rows: list[int], cut: dict[int, int] = cut) -> dict[str, Any]:
+            input_ids, lengths = encode(batch["text"], tokenizer, limit)
+            cut.update({rows[row]: length for row, length in lengths.items()})
+            return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
 
-    tokenized = splits.map(encode_batch, batched=True, desc="tokenize")
-    for split, dataset in tokenized.items() if isinstance(tokenized, DatasetDict) else [("data", tokenized)]:
-        warn_of_truncation(dataset["text"], dataset["input_ids"], tokenizer, f"split {split!r}", stacklevel=3)
-    return tokenized
+        options: dict[str, Any] = {"batched": True, "with_indices": True, "load_from_cache_file": False}
+        tokenized[split] = dataset.map(encode_batch, **options, desc="tokenize")
+        warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
+    return DatasetDict(tokenized) if isinstance(splits, DatasetDict) else tokenized["data"]
 
 
-def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Return the token ids of each text, cut at the model's context.
+def named_splits(splits: Any) -> dict[str, Dataset]:
+    """Return splits by name, without a format; one alone is called `data`.
+
+    Raises
+    ------
+    DataError
+        If something is neither a `Dataset` nor a `DatasetDict` of them.
+    """
+    parts = splits if isinstance(splits, DatasetDict) else {"data": splits}
+    for split, part in parts.items():
+        if not isinstance(part, Dataset):
+            raise DataError(f"{split!r} is a {type(part).__name__}, not a Dataset. Load the texts with load_splits.")
+    return {split: part.with_format(None) for split, part in parts.items()}
+
+
+def texts_of(dataset: Dataset, split: str) -> list[str]:
+    """Return the texts of a split.
+
+    Raises
+    ------
+    DataError
+        If there is no column `text`, or a text is missing or is no string.
+    """
+    if "text" not in dataset.column_names:
+        found = ", ".join(dataset.column_names) or "none"
+        raise DataError(f"Split {split!r} has no column 'text', only {found}. Use rename_column(..., 'text').")
+    return as_texts(dataset["text"][:], f"split {split!r}, text")[0]
+
+
+def encode(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, limit: int
+) -> tuple[list[list[int]], dict[int, int]]:
+    """Return the token ids of each text, cut at `limit` tokens, and of each text that was cut, its number of tokens.
 
     A text without any token, as an empty one is to GPT-2, becomes one padding token.
 
     Raises
     ------
-    DataError
-        If something is not a string.
+    CheckpointError
+        If the tokenizer has no padding token, or leaves no room for a text.
     """
-    if bad := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
-        raise DataError(f"texts[{bad[0]}] is {texts[bad[0]]!r}, not a string. Leave it out.")
+    added = tokenizer.num_special_tokens_to_add()
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError("The tokenizer has no padding token. Load it with load_tokenizer, which chooses one.")
+    if limit <= added:
+        raise CheckpointError(f"The model reads {limit} tokens, and the tokenizer adds {added}. Choose another one.")
+    ids: list[list[int]] = []
+    lengths: dict[int, int] = {}
     if not texts:
-        return []
-    encoded = tokenizer(list(texts), truncation=True, max_length=context_size(tokenizer))
-    return [ids or [tokenizer.pad_token_id] for ids in encoded["input_ids"]]
+        return ids, lengths
+    with _tokenizer_lock:
+        encoded = tokenizer(
+            list(texts), truncation=True, max_length=limit, return_overflowing_tokens=tokenizer.is_fast, verbose=False
+        )
+    # What was cut off comes as further parts of a text, each with special tokens of its own.
+    for row, part in zip(
+        encoded.get("overflow_to_sample_mapping", range(len(texts))), encoded["input_ids"], strict=True
+    ):
+        if row == len(ids):
+            ids.append(part or [tokenizer.pad_token_id])
+        else:
+            lengths[row] = lengths.get(row, limit) + len(part) - added
+    if not tokenizer.is_fast:  # those remember nothing, and return no parts
+        full = [row for row, kept in enumerate(ids) if len(kept) == limit]
+        lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
+    return ids, {row: length for row, length in lengths.items() if length > limit}
 
 
-def context_size(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the largest number of tokens that the model reads at once; 512 if it is not recorded."""
+def encode_with_offsets(text: Any, tokenizer: PreTrainedTokenizerBase, **options: Any) -> BatchEncoding:
+    """Return the tokens of one text, with the characters that each covers, and which ones are special.
+
+    Raises
+    ------
+    DataError
+        If it is not one text.
+    CheckpointError
+        If the tokenizer cannot say which characters a token covers.
+    """
+    if not isinstance(text, str):
+        raise DataError(
+            f"Expected one text, a string, and got a {type(text).__name__}: {shorten(text)}. Give one text."
+        )
+    [text], _ = as_texts(text, "text")
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{type(tokenizer).__name__} cannot say where a token stands. Load a fast tokenizer.")
+    with _tokenizer_lock:
+        return tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False, **options)
+
+
+def context_size(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> int:
+    """Return how many tokens of a text are read: what tokenizer and model both can, or 512 if neither records it.
+
+    Raises
+    ------
+    SettingsError
+        If they are not a tokenizer and a model.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(model, Module | None):
+        found = f"a {type(model).__name__} and a {type(tokenizer).__name__}"
+        raise SettingsError(f"Expected a model and a tokenizer, got {found}. Use load_classifier and load_tokenizer.")
+    known = (tokenizer.model_max_length, None if model is None else positions_of(model))
     # transformers marks "unknown" by a very large integer.
-    return tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else 512
+    return min((limit for limit in known if limit and 0 < limit < 10**6), default=512)
 
 
 def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
-    """Return one row per token of a text: `token`, `id`, `special`, and the characters it covers.
+    """Return one row per token of a text: `token`, `id`, `special`, and the characters that it covers.
 
-    `covers` is empty for tokens that the tokenizer added, such as [CLS].
+    `covers` is empty for tokens that the tokenizer added, such as [CLS]. Nothing is cut. Raises as
+    `encode_with_offsets` does.
     """
-    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    encoded = encode_with_offsets(text, tokenizer)
     table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]), "id": encoded["input_ids"]})
     table["special"] = [bool(special) for special in encoded["special_tokens_mask"]]
     table["covers"] = [text[start:end] for start, end in encoded["offset_mapping"]]
     return table
 
 
-def warn_of_truncation(
-    texts: Sequence[str], ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, where: str, stacklevel: int
-) -> None:
-    """Say, with a `DataWarning`, which texts were longer than the model's context."""
-    limit = context_size(tokenizer)
-    # Only texts that fill the context can have been cut: those few are encoded again in full.
-    full = [row for row, kept in enumerate(ids) if len(kept) >= limit]
-    lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
-    if cut := [f"row {row} ({length} tokens)" for row, length in lengths.items() if length > limit]:
-        shown = f"{', '.join(cut[:5])}{' ...' if len(cut) > 5 else ''}"
-        message = (
-            f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were "
-            f"cut there: {shown}."
-        )
-        warnings.warn(message, DataWarning, stacklevel=stacklevel)
+def warn_of_truncation(cut: Mapping[int, int], limit: int, where: str, stacklevel: int) -> None:
+    """Say, with a `DataWarning`, which texts were cut, given the number of tokens of each; see `encode`."""
+    if rows := [f"row {row} ({length} tokens)" for row, length in cut.items()]:
+        shown = f"{', '.join(rows[:5])}{' ...' if len(rows) > 5 else ''}"
+        message = f"{len(rows)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut"
+        warnings.warn(f"{message} there: {shown}.", DataWarning, stacklevel=stacklevel)

@@ -195,7 +195,6 @@ def test_decoder_pads_with_the_token_that_its_configuration_names(tmp_path: Path
     np.testing.assert_allclose(probabilities(model, tokenizer), alone, atol=1e-5)
 
 
-@pytest.mark.xfail(strict=False)
 def test_decoder_finds_the_last_token_whatever_the_tokenizer_pads_with(trained):
     """Its head finds it by the padding token that the configuration names."""
     tokenizer = copy.deepcopy(trained.tokenizer)

@@ -95,8 +95,7 @@ def test_beyond_the_context_is_nothing(model, tokenizer):
     assert explain(" \n", model, short).empty
 
 
-@pytest.mark.parametrize("text", ["今日は嬉しい日です", "mixed 今日は text", "a" * 100, "मैं खुश हूँ", "😀👩‍👧"])
-@pytest.mark.xfail(strict=False)
+@pytest.mark.parametrize("text", ["今日は嬉しい日です", "mixed 今日は text", "a" * 100, "मैं खुश हूँ"])
 def test_words_in_any_script(model, tokenizer, text):
     frame = explain(text, model, tokenizer, label="yes")
     assert "".join(frame["word"]) == text.replace(" ", "")
@@ -104,7 +103,6 @@ def test_words_in_any_script(model, tokenizer, text):
     assert len(frame) > 1
 
 
-@pytest.mark.xfail(strict=True)
 def test_token_over_several_pieces_is_shared_among_them(model):
     made = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "今日は": 2, "嬉しい": 3}, unk_token="[UNK]"))
     made.pre_tokenizer = Split("今日は", "isolated")
@@ -113,7 +111,6 @@ def test_token_over_several_pieces_is_shared_among_them(model):
     assert frame["attribution"].iloc[:3].nunique() == frame["attribution"].iloc[3:].nunique() == 1
 
 
-@pytest.mark.xfail(strict=True)
 def test_what_is_refused(model, tokenizer):
     with pytest.raises(DataError, match="one text"):
         explain(None, model, tokenizer)
@@ -129,5 +126,5 @@ def test_what_is_refused(model, tokenizer):
             explain("a", model, tokenizer, **options)
     with pytest.raises(CheckpointError, match="fast tokenizer"):
         explain("a", model, ByT5Tokenizer())
-    with pytest.raises(CheckpointError, match="BartForSequenceClassification cannot be explained"):
+    with pytest.raises(CheckpointError, match="BartForSequenceClassification cannot compute this"):
         explain(TEXT, classifier("bart"), tokenizer)

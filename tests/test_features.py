@@ -100,7 +100,6 @@ def test_over_long_text_is_said(small, encoder, tokenizer):
     assert caught[0].filename == __file__
 
 
-@pytest.mark.xfail(strict=True)
 def test_padding_of_a_tokenized_split_is_not_read(small, encoder, tokenizer):
     padded = small["test"].map(lambda batch: tokenizer(batch["text"], padding=True), batched=True)
     found, expected = (
@@ -110,14 +109,12 @@ def test_padding_of_a_tokenized_split_is_not_read(small, encoder, tokenizer):
 
 
 @pytest.mark.parametrize("ids", [None, [], [1, -1], [10**6]])
-@pytest.mark.xfail(strict=True)
 def test_ids_of_another_tokenizer_are_refused(encoder, tokenizer, ids):
     split = Dataset.from_dict({"input_ids": [[101, 102], ids]})
     with pytest.raises(et.TutorialError, match=r"row 1|\[1\]"):
         et.extract_hidden_states(split, encoder, tokenizer, cache=False)
 
 
-@pytest.mark.xfail(strict=True)
 def test_missing_text_is_named(encoder, tokenizer):
     splits = DatasetDict(test=Dataset.from_dict({"text": ["a"] * 1500 + [None]}))
     for call in (lambda: et.tokenize(splits, tokenizer), lambda: et.extract_hidden_states(splits, encoder, tokenizer)):
@@ -126,7 +123,6 @@ def test_missing_text_is_named(encoder, tokenizer):
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], [1, None], [0.5, 1.0], [[0], [1]]], ids=str)
-@pytest.mark.xfail(strict=True)
 def test_matrix_of_odd_labels_is_refused(labels):
     with pytest.raises(et.DataError, match="label"):
         et.feature_matrix(Dataset.from_dict({"hidden_state": [[1.0], [2.0]], "label": labels}))

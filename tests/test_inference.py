@@ -84,7 +84,6 @@ def own(model):
 
 
 @pytest.mark.parametrize("index", [[7, 3, 5], ["b", "a", "b"], pd.MultiIndex.from_tuples([(1, 2), (1, 1), (0, 0)])])
-@pytest.mark.xfail(strict=True)
 def test_index_of_a_series_is_kept(model, tokenizer, index):
     frame = pd.DataFrame({"text": TEXTS[:3]}, index=index)
     found = et.predict_proba(frame["text"], model, tokenizer)
@@ -109,7 +108,6 @@ def test_index_of_a_series_is_kept(model, tokenizer, index):
     ],
     ids=str,
 )
-@pytest.mark.xfail(strict=False)
 def test_what_is_not_one_label_of_several_is_refused(own, tokenizer, settings, call):
     for name, value in settings.items():
         setattr(own.config, name, value)
@@ -118,7 +116,6 @@ def test_what_is_not_one_label_of_several_is_refused(own, tokenizer, settings, c
 
 
 @pytest.mark.parametrize("id2label", [{str(i): name for i, name in enumerate(NAMES)}, NAMES, tuple(NAMES)])
-@pytest.mark.xfail(strict=True)
 def test_names_are_in_id_order_however_they_are_stored(own, tokenizer, id2label):
     own.config.id2label = id2label
     assert et.predict_proba("a", own, tokenizer).columns.tolist() == NAMES
@@ -127,7 +124,6 @@ def test_names_are_in_id_order_however_they_are_stored(own, tokenizer, id2label)
 
 
 @all_calls
-@pytest.mark.xfail(strict=True)
 def test_values_that_are_not_finite_are_refused(own, tokenizer, call):
     own.base_model.encoder.layer[0].output.dense.bias.data[0] = torch.nan
     with pytest.raises(et.CheckpointError, match=r"(?s)\[0\].*not finite.*diverged"):
@@ -135,10 +131,9 @@ def test_values_that_are_not_finite_are_refused(own, tokenizer, call):
 
 
 @all_calls
-@pytest.mark.xfail(strict=True)
 def test_added_tokens_without_embeddings_are_refused(own, tokenizer, call):
     tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.add_tokens("glad")
+    tokenizer.add_tokens("i am glad")
     with pytest.raises(et.CheckpointError, match=r"resize_token_embeddings\(len\(tokenizer\)\)"):
         call(own, tokenizer)
     own.resize_token_embeddings(len(tokenizer))
@@ -147,7 +142,6 @@ def test_added_tokens_without_embeddings_are_refused(own, tokenizer, call):
 
 @all_calls
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory."), MemoryError(), torch.OutOfMemoryError("full")])
-@pytest.mark.xfail(strict=True)
 def test_a_failing_forward_pass_is_said_and_out_of_memory_stays(own, tokenizer, call, error, monkeypatch):
     def fail(raised, *args, **kwargs):
         raise raised
@@ -163,7 +157,6 @@ def test_a_failing_forward_pass_is_said_and_out_of_memory_stays(own, tokenizer, 
 
 
 @all_calls
-@pytest.mark.xfail(strict=True)
 def test_each_part_stays_in_its_mode(own, tokenizer, call):
     own.train()
     own.base_model.embeddings.eval()
@@ -174,7 +167,6 @@ def test_each_part_stays_in_its_mode(own, tokenizer, call):
 
 @pytest.mark.parametrize("said", [512, None, 64])
 @pytest.mark.parametrize("config_class", [BertConfig, RobertaConfig])
-@pytest.mark.xfail(strict=True)
 def test_context_is_what_tokenizer_and_model_both_read(tokenizer, tmp_path, config_class, said):
     """RoBERTa's first position is the one after that of padding."""
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
@@ -202,7 +194,6 @@ def test_context_is_what_tokenizer_and_model_both_read(tokenizer, tmp_path, conf
         et.extract_hidden_states(et.tokenize(split, tokenizer), model, tokenizer, cache=False)
 
 
-@pytest.mark.xfail(strict=True)
 def test_threads_share_a_tokenizer_and_a_model(own, tokenizer):
     """Some texts are too long, and the model is in training mode."""
     own.train()
@@ -223,7 +214,6 @@ def test_threads_share_a_tokenizer_and_a_model(own, tokenizer):
     assert own.training
 
 
-@pytest.mark.xfail(strict=True)
 def test_batches_of_a_size_give_the_same(model, tokenizer, capsys):
     sizes = []
     hook = model.register_forward_pre_hook(
@@ -239,7 +229,6 @@ def test_batches_of_a_size_give_the_same(model, tokenizer, capsys):
 
 
 @pytest.mark.parametrize("wrong", ["body", "name", "tokenizer", "padding"])
-@pytest.mark.xfail(strict=True)
 def test_what_is_no_classifier_or_no_tokenizer_is_said(model, tokenizer, wrong):
     unpadded = copy.deepcopy(tokenizer)
     unpadded.pad_token = None
