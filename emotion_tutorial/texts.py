@@ -1,130 +1,165 @@
-"""What a helper is given as texts, labels or a split, checked once and in one place."""
+"""Check what a helper is given as texts, labels or a split, in one place."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Dataset, Value
+from datasets import ClassLabel, Column, Dataset, Value
 
 from emotion_tutorial.exceptions import DataError
 
 Texts: TypeAlias = str | Iterable[str]
-"""One text; or many: a list, a tuple, a generator, an array, a pandas Series, a column of a `Dataset`."""
+"""One text or many: a string, or a list, a tuple, a generator, an array, a pandas Series, a column of a `Dataset`."""
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 STRINGS = (Value("string"), Value("large_string"))
+NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+NO_COLUMN = (str, bytes, bytearray, memoryview, Mapping, Set, pd.DataFrame, Dataset)
+"""Iterating over these yields letters, bytes, names or rows, or values in no particular order."""
 
 
 def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
-    """Return the values of one column and their index: that of pandas' objects is kept, others count from 0.
+    """Return the values of one column, and their index.
 
     Parameters
     ----------
     given
-        A list, tuple, generator, array, Series, Index, column of a `Dataset`; or a frame, an array or a `Dataset` of
-        one column.
+        A list, tuple, generator, array, tensor, Series, Index, Arrow array or column of a `Dataset`; or a frame, a
+        two-dimensional array or a `Dataset` that has a single column.
     name
-        What the caller calls it, for messages.
+        The caller's name for it, which appears in messages.
+
+    Returns
+    -------
+    tuple of list and Index
+        The values, as plain Python objects where the column knows how to convert them. Objects of pandas keep their
+        index; the rows of everything else are counted from 0.
 
     Raises
     ------
     DataError
-        If it is anything else: of a frame, a dictionary or a `DatasetDict`, Python would yield the names.
+        If it is anything else. A set is refused too, because it has no order.
     """
     if isinstance(given, Dataset) and len(given.column_names) == 1:
-        given = given[given.column_names[0]]
-    shape: Any = getattr(given, "shape", None)
-    if isinstance(given, pd.DataFrame | np.ndarray) and shape[1:] == (1,):
-        given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) else given[:, 0]
-    if isinstance(given, pd.DataFrame | Dataset | Mapping | bytes) or not isinstance(given, Iterable):
-        found, advice = type(given).__name__, "Give a list"
-        columns = [*getattr(given, "columns", getattr(given, "column_names", None) or [])]
-        if isinstance(given, pd.DataFrame | Dataset | Mapping):
-            column = repr(columns[0] if columns and isinstance(given, pd.DataFrame | Dataset) else "text")
-            found += f" of {len(columns)} columns" if isinstance(given, pd.DataFrame | Dataset) else ""
-            advice = f"Give one column, such as {name}=data[{column}]" if len(columns) else "Give one column of a split"
-        raise DataError(f"{name}= is a {found}, not one column of values. {advice}.")
-    if len(shape or (1,)) != 1:
-        raise DataError(f"{name}= has the shape {tuple(shape)}, not one column of values. Give one column.")
-    if isinstance(given, pd.Series):
-        return given.tolist(), given.index
-    values = list(given)
-    return values, pd.RangeIndex(len(values))
+        given = given.with_format(None)[given.column_names[0]]
+    elif isinstance(given, pd.DataFrame) and len(given.columns) == 1:
+        given = given.iloc[:, 0]
+    given = given[:] if isinstance(given, Column) else given  # to iterate over it takes a hundred times as long
+    columns = getattr(given, "column_names", getattr(given, "columns", None))
+    shape = getattr(given, "shape", (1,))
+    if columns is None and shape[1:] == (1,):
+        given, shape = given[:, 0], shape[:1]
+    if isinstance(given, NO_COLUMN) or columns is not None or not isinstance(given, Iterable) or len(shape) != 1:
+        found = type(given).__name__ + (f" of the shape {tuple(shape)}" if len(shape) != 1 else "")
+        first = columns[0] if isinstance(columns, list | pd.Index) and len(columns) else None
+        advice = (
+            f"one column, such as {name}=data[{first!r}]" if first is not None else "a list, or one column of a split"
+        )
+        raise DataError(f"{name}= is a {found}, not one column of values. Give {advice}.")
+    if isinstance(given, np.ndarray) and not given.dtype.names:
+        given = pd.Series(given)  # dates stay dates, while NumPy's own tolist() turns some into integers
+    convert = getattr(given, "to_pylist", getattr(given, "tolist", None))
+    values = convert() if convert else list(given)
+    return values, given.index if isinstance(given, pd.Series) else pd.RangeIndex(len(values))
 
 
 def as_texts(given: Any, name: str = "texts") -> tuple[list[str], pd.Index]:
-    """Return texts as a list of strings, and their index; see `as_column`. A string is one text.
+    """Return texts as a list of plain strings, and their index as `as_column` does. A string is one text.
 
     Raises
     ------
     DataError
-        If it is not one column, or a value is missing, is no string, or has half a character (a lone surrogate).
+        If this is not one column, or a value is missing, is not a string, or contains half a character (a lone
+        surrogate).
     """
     values, index = ([given], pd.RangeIndex(1)) if isinstance(given, str) else as_column(given, name)
     for row, value in enumerate(values):
         if not isinstance(value, str) or HALF_CHARACTER.search(value):
-            where = f"{name}[{row}]" + ("" if index[row] == row else f" (index {index[row]!r})")
-            reason = "has half a character" if isinstance(value, str) else "is no string"
-            if not isinstance(value, str) and np.ndim(value) == 0 and pd.isna(value):
-                reason = "is missing"
+            reason = "has half a character" if isinstance(value, str) else "is not a string"
+            reason = "is missing" if _is_missing(value) else reason
+            where = _place(name, row, index)
             raise DataError(f"{where} {reason}: {shorten(value)}. Texts are strings: leave the row out, or correct it.")
-    return [str(value) for value in values], index
+    return [*map(str.__str__, values)], index  # not str(), which gives the name of a member of an enumeration
 
 
 def as_labels(given: Any, name: str, texts: pd.Index) -> list[Any]:
-    """Return one label for each text, as given: an id or a name.
+    """Return one label for each text, an id or a name.
 
     Parameters
     ----------
     given
-        As in `as_column`.
+        One column, as `as_column` takes it.
     name
-        What the caller calls it, for messages.
+        The caller's name for it, which appears in messages.
     texts
         The index of the texts, as `as_texts` returns it.
 
     Raises
     ------
     DataError
-        If there is not one label for each text, none at all, a label is missing or is itself a list, or texts and
-        labels are Series whose indexes differ.
+        If there is not one label for each text, or no label at all; if a label is missing, is itself a list, or is
+        neither a string nor a number; or if texts and labels come from pandas and have different indexes.
     """
-    values: list[Any]
     values, index = as_column(given, name)
     if len(values) != len(texts) or not values:
         raise DataError(f"There are {len(texts)} texts and {len(values)} labels in {name}=. Give one label per text.")
-    if isinstance(given, pd.Series) and not isinstance(texts, pd.RangeIndex) and not index.equals(texts):
+    if isinstance(given, pd.Series | pd.DataFrame) and not isinstance(texts, pd.RangeIndex) and not index.equals(texts):
         raise DataError(f"The texts and {name}= have different indexes. Take both from one frame.")
     for row, value in enumerate(values):
-        is_scalar = np.ndim(value) == 0 and isinstance(value, str | int | float | np.generic)
-        if not is_scalar or pd.isna(value):
-            found = "missing" if np.ndim(value) == 0 and pd.isna(value) else shorten(value)
-            raise DataError(f"{name}[{row}] is {found}. Each text has one label, a name or an id: leave the row out.")
+        if not is_label(value):
+            found = "missing" if _is_missing(value) else shorten(value)
+            where = _place(name, row, index)
+            raise DataError(f"{where} is {found}. Each text has one label, a name or an id: leave the row out.")
     return values
 
 
+def is_label(value: Any) -> bool:
+    """Return whether a value can be a label: a string of whole characters, or a finite number."""
+    if isinstance(value, str):
+        return not HALF_CHARACTER.search(value)
+    # To NumPy, a difference of times is an integer.
+    return isinstance(value, NUMBERS) and not isinstance(value, np.timedelta64) and math.isfinite(value)
+
+
 def require_labeled(dataset: Any, where: str) -> list[str]:
-    """Return the label names of a split with a `text` of strings and a `label` with names.
+    """Return the label names of a split that has a `text` of strings and a `label` with names.
 
     Raises
     ------
     DataError
-        If it is not such a split, or a label is missing or not one of the ids.
+        If it is not such a split, or a label is missing or is not one of the ids.
     """
     features = dataset.features if isinstance(dataset, Dataset) else {}
     if features.get("text") not in STRINGS or not isinstance(features.get("label"), ClassLabel):
-        found = f"has the columns {dict(features)}" if features else f"is a {type(dataset).__name__}"
+        kinds = ", ".join(f"{name!r} ({getattr(kind, 'dtype', kind)})" for name, kind in list(features.items())[:10])
+        found = f"has the columns {kinds}" if features else f"is a {type(dataset).__name__}"
         needed = "a Dataset with a column 'text' of strings and a ClassLabel 'label'"
-        raise DataError(f"{where} {found}; expected {needed}. Load it with load_splits().")
+        advice = "Load it with load_splits(), which takes text_column= and label_column="
+        raise DataError(f"{where} {found}; expected {needed}. {advice}.")
     names: list[str] = features["label"].names
-    ids = dataset.with_format(None).select_columns(["label"]).to_pandas()["label"]
-    if (wrong := ~ids.isin(range(len(names)))).any():
+    ids = dataset.data.column("label").to_pandas()  # of all rows, also those that are not selected, which is fast
+    if not ids.between(0, len(names) - 1).all():
+        ids = dataset.select_columns(["label"]).to_pandas()["label"]
+    if (wrong := ~ids.between(0, len(names) - 1)).any():
         row = int(np.argmax(wrong))
-        raise DataError(f"{where}, row {row}: the label is {ids[row]}, not 0 to {len(names) - 1}. Leave the row out.")
+        found = "missing" if pd.isna(ids[row]) else f"{ids[row]:.0f}, not 0 to {len(names) - 1}"
+        raise DataError(f"{where}, row {row}: the label is {found}. Leave the row out.")
     return names
 
 
 def shorten(thing: object) -> str:
-    """Return how a thing is written in a message: not more than 60 characters of it."""
-    return shown if len(shown := repr(thing)) <= 60 else shown[:60] + " ..."
+    """Return how a thing is written in a message, cut to 60 characters."""
+    return shown if len(shown := repr(thing).replace("\n", " ")) <= 60 else shown[:60] + " ..."
+
+
+def _is_missing(value: Any) -> bool:
+    return pd.api.types.is_scalar(value) and pd.isna(value)
+
+
+def _place(name: str, row: int, index: pd.Index) -> str:
+    [label] = index[row : row + 1].tolist()
+    return f"{name}[{row}]" + (
+        "" if isinstance(index, pd.RangeIndex) and label == row else f" (index {shorten(label)})"
+    )
