@@ -1,5 +1,7 @@
 """What a helper takes for texts, labels and labeled splits, and what a word is."""
 
+# ruff: noqa: RUF001 - words of other scripts
+
 import enum
 from itertools import pairwise
 
