@@ -1,69 +1,80 @@
-"""What is wrong or odd in the data: copies, contradictions, leaks, empty and over-long texts, rare classes."""
+"""Find what is wrong or odd in the data: copies, contradictions, leaks, empty and over-long texts, doubtful labels."""
 
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Value
+import regex
+from datasets import DatasetDict
 
 from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.texts import require_labeled, shorten
+from emotion_tutorial.words import word_spans
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
 KEPT = "LMNS"
-"""Unicode categories that tell texts apart: letters, marks, digits; symbols too, as emoji are of them."""
+"""Unicode categories that tell texts apart: letters, marks, digits; symbols too, as emoji are among them."""
+INVISIBLE = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]")
+"""Characters that cannot be seen, such as a zero-width space, a byte order mark or a variation selector."""
 
 
 def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10) -> pd.DataFrame:
     """List what is wrong or odd in the data, for a person to decide on.
 
-    Texts are the same if they are equal exactly, or after normalization: Unicode NFKC, lower case, and one space for
-    all that is no letter, mark, digit or symbol. Emoji are symbols and count, but `:)` does not. A text of punctuation
-    only is compared as it is.
+    Two texts are the same if they are equal exactly, or after normalization: Unicode NFKC, lower case, no invisible
+    characters, and one space for everything that is not a letter, mark, digit or symbol. Emoji are symbols and count,
+    but `:)` does not. A text that consists of punctuation is compared as it is.
 
-    Every copy is compared with the first row that has the text, and gets one of the first four findings: `leak` if
-    that row is in an earlier split, even if its own split has the text twice. A duplicate costs little, a leak makes
-    scores too good; after `drop_leaks` an audit shows the duplicate.
+    Every copy is compared with the first row that has the text, and gets one of the first four findings. It is a
+    `leak` if that row is in an earlier split, even if its own split has the text twice. A duplicate costs little,
+    while a leak makes scores too good; after `drop_leaks` an audit shows the duplicate.
 
     Parameters
     ----------
     splits
-        As `load_splits` returns them. Their order says which split is the earlier one.
+        Splits as `load_splits` returns them. Their order says which split is the earlier one.
     max_words
-        Texts of more words are over-long. About 380 English words fill an encoder of 512 tokens. Words are what stands
-        between white space: in scripts without it this finds nothing.
+        The number of words above which a text is over-long. About 380 English words fill an encoder of 512 tokens.
+        Words are counted as `emotion_tutorial.words.word_spans` finds them: between white space, or one for each
+        character in scripts that have no spaces, such as Chinese. It names the scripts that are not supported.
     min_class_rows
-        A label with fewer texts in a split is a rare class.
+        The number of texts below which a label in a split is a rare class.
 
     Returns
     -------
     DataFrame
-        A row per finding, in the order of the data, rare classes last. Columns `finding` (below), `split`, `row`,
-        `text`, `label` (a name), `other_split`, `other_row`, `other_label` (of the first row that has the text),
-        `detail`. What does not apply is `<NA>` or an empty string.
+        One row per finding about a text, in the order of the data, followed by the findings about labels. Columns are
+        `finding` (see below), `split`, `row`, `text`, `label` (a name), `other_split`, `other_row`, `other_label` (all
+        three of the first row that has the text) and `detail`. A value that does not apply is `<NA>` or an empty
+        string. These are the findings:
 
-        - `leak`: an earlier split has the text; `detail`: under the same label? exactly that text?
+        - `leak`: an earlier split has the text; `detail` says whether under the same label, and exactly this text
         - `conflicting label`: the first row is in the same split, under another label
         - `duplicate`, `near duplicate`: the first row is in the same split, under the same label; the text is exactly
-          that, or only after normalization
-        - `empty`: white space at most; never one of the above
-        - `over-long`; `detail` has the number of words
-        - `rare class`; `label` is the class, `detail` has the number of texts
+          the same, or only after normalization
+        - `empty`: nothing but white space and invisible characters; never one of the above
+        - `over-long`: `detail` has the number of words
+        - `similar label`: `label` looks like `other_label`, because they differ only in upper and lower case, in how
+          Unicode writes them, in white space or in invisible characters; `detail` shows the difference
+        - `rare class`: `label` is the class, and `detail` has the number of texts
 
     Raises
     ------
     DataError
-        If a split lacks a `text` of strings or a `label` with names, or a label is missing or not
-        one of the names.
+        If a split does not have a `text` of strings and a `label` with names, or a label is missing or is not one of
+        the names.
     """
     rows = _stack(splits)
     empty = rows[rows["key"] == ""].assign(finding="empty")
-    words = pd.Series([len(text.split()) for text in rows["text"]], index=rows.index)
+    # A text has at least as many characters as words.
+    words = rows["text"].map(lambda text: len(word_spans(text)) if len(text) > max_words else 0)
     long = rows.assign(finding="over-long", detail=words.astype(str) + " words")[words > max_words]
     found = pd.concat([_find_copies(rows), empty, long]).sort_index(kind="stable")
-    found = pd.concat([found, _find_rare_classes(splits, rows, min_class_rows)], ignore_index=True)
-    found = found.reindex(columns=COLUMNS).fillna(dict.fromkeys(("text", "other_split", "other_label", "detail"), ""))
+    about_labels = [_find_similar_labels(splits), _find_rare_classes(splits, rows, min_class_rows)]
+    found = pd.concat([found, *about_labels], ignore_index=True).reindex(columns=COLUMNS)
+    found = found.fillna(dict.fromkeys(("split", "text", "other_split", "other_label", "detail"), ""))
     return found.astype({"row": "Int64", "other_row": "Int64"})
 
 
@@ -75,22 +86,22 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
     Parameters
     ----------
     splits
-        As `load_splits` returns them.
+        Splits as `load_splits` returns them.
 
     Returns
     -------
     DatasetDict
-        Without leaks, `splits` itself. Otherwise with a smaller `train`, and a `DataWarning` says how many rows were
-        left out, and how many of them because of each split.
+        The argument itself if there are no leaks. Otherwise the splits with a smaller `train`, and a `DataWarning`
+        says how many rows were left out, and how many of them because of each split.
 
     Raises
     ------
     DataError
-        If there is no `train`, or nothing would be left of it, and as `audit` does.
+        If there is no `train` or nothing would be left of it, and in the cases of `audit`.
     """
-    if "train" not in splits:
-        raise DataError(f"There is no split 'train', only {', '.join(map(repr, splits)) or 'nothing'}.")
     rows = _stack(splits)
+    if "train" not in splits:
+        raise DataError(f"There is no split 'train', only {', '.join(map(repr, splits))}.")
     keys = {split: rows.loc[rows["split"] == split, "key"] for split in splits}
     train = keys.pop("train")
     hits = {split: train.isin(held_out) & (train != "") for split, held_out in keys.items()}
@@ -106,29 +117,26 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
 
 
 def _stack(splits: DatasetDict) -> pd.DataFrame:
-    rows = pd.concat([_read(split, dataset) for split, dataset in splits.items()], ignore_index=True)
+    if not isinstance(splits, Mapping) or not splits:
+        raise DataError(f"splits= is {shorten(splits)}, not a data set for each split. Take it from load_splits().")
+    frames = []
+    for split, dataset in splits.items():
+        names = dict(enumerate(require_labeled(dataset, f"Split {split!r}")))
+        frame = dataset.select_columns(["text", "label"]).to_pandas()
+        frames.append(frame.assign(split=split, row=range(len(frame)), label=frame["label"].map(names)))
+    rows = pd.concat(frames, ignore_index=True).fillna({"text": ""})
     return rows.assign(key=_text_keys(rows["text"]))
 
 
-def _read(split: str, dataset: Dataset) -> pd.DataFrame:
-    text, label = map(dataset.features.get, ("text", "label"))
-    if text not in (Value("string"), Value("large_string")) or not isinstance(label, ClassLabel):
-        needed = "needs a column 'text' of strings, and a ClassLabel 'label'"
-        raise DataError(f"Split {split!r} {needed}; it has {dict(dataset.features)}. Load it with load_splits().")
-    frame = dataset.select_columns(["text", "label"]).to_pandas()
-    labels = frame["label"].map(dict(enumerate(label.names)))
-    if labels.isna().any():
-        row = int(np.argmax(labels.isna()))
-        known = f"0 to {label.num_classes - 1}"
-        raise DataError(f"Split {split!r}, row {row}: the label is {frame['label'][row]}, not {known}. Leave it out.")
-    return pd.DataFrame({"split": split, "row": range(len(frame)), "text": frame["text"].fillna(""), "label": labels})
+def _fold(text: str) -> str:
+    # Lower case may take characters apart again, hence the second NFKC.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _text_keys(texts: Iterable[str]) -> list[str]:
-    # Lower case may take characters apart again, hence the second NFKC.
-    alike = [unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()) for text in texts]
+    alike = [_fold(INVISIBLE.sub("", text)) for text in texts]
     kept = {ord(c): c if unicodedata.category(c)[0] in KEPT else " " for c in set("".join(alike))}
-    return [" ".join(words.translate(kept).split()) or text.strip() for words, text in zip(alike, texts, strict=True)]
+    return [" ".join(text.translate(kept).split()) or text.strip() for text in alike]
 
 
 def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
@@ -144,6 +152,14 @@ def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
         finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
         detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],
     )
+
+
+def _find_similar_labels(splits: DatasetDict) -> pd.DataFrame:
+    names = dict.fromkeys(name for dataset in splits.values() for name in dataset.features["label"].names)
+    first: dict[str, str] = {}
+    others = [first.setdefault(" ".join(_fold(INVISIBLE.sub("", name)).split()), name) for name in names]
+    similar = [(one, other, f"{one!a}, {other!a}") for one, other in zip(names, others, strict=True) if one != other]
+    return pd.DataFrame(similar, columns=["label", "other_label", "detail"]).assign(finding="similar label")
 
 
 def _find_rare_classes(splits: DatasetDict, rows: pd.DataFrame, minimum: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Any source of labelled texts in, a `DatasetDict` with text and label out; and frames."""
+"""Load labeled texts from any source as a `DatasetDict` of `text` and `label`, and turn a split into a frame."""
 
 import os
 import re
@@ -10,68 +10,79 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
+from pyarrow import ArrowException
 from sklearn.model_selection import train_test_split
 
 from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
-from emotion_tutorial.reading import file_format, read_file, require_columns
-from emotion_tutorial.texts import HALF_CHARACTER, shorten
+from emotion_tutorial.reading import MissingLabelsError, file_format, read_file, require_columns
+from emotion_tutorial.texts import as_column, as_texts, is_label, require_labeled, shorten
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 """The splits, and the names under which a source may have them."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
-LABEL_TYPES = (str, int, float, np.integer, np.floating, np.bool_, type(None))
+PART_NUMBER = r"-\d{5}-of-(\d{5}).*"  # how the name of a file on the Hub ends, where a split comes in several
 
-Source: TypeAlias = str | Path | pd.DataFrame | Dataset | Mapping[str, pd.DataFrame | Dataset]
+Part: TypeAlias = str | Path | pd.DataFrame | Dataset
+Source: TypeAlias = Part | Mapping[str, Part]
 
 
 def load_splits(
     source: Source = "embedded",
     *,
     name: str | None = None,
+    revision: str | None = None,
     text_column: str = "text",
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     seed: int = 0,
     encoding: str = "utf-8",
 ) -> DatasetDict:
-    """Load labelled texts.
+    """Load labeled texts.
 
     Parameters
     ----------
     source
-        `embedded` (the bundled corpus), `hub` (`dair-ai/emotion`), the id of a Hub data set (`owner/name`); a file
-        (for formats see `emotion_tutorial.reading.read_file`); a folder with `train`, `validation` (or `val`, `valid`,
-        `dev`) and `test` files, or one written by `save_to_disk`; a pandas `DataFrame`, a `Dataset`, or a
-        `DatasetDict` or dictionary of these by split.
-    name
-        The configuration of a Hub data set that has several.
+        One of these, where a path may begin with `~`:
+
+        - `embedded`, the bundled corpus; `hub`, which is `dair-ai/emotion`; or the id of another data set on the Hub,
+          such as `owner/name`
+        - a file, in one of the formats of `emotion_tutorial.reading.read_file`
+        - a folder with files for `train`, `validation` (or `val`, `valid`, `dev`) and `test`, in parts such as
+          `train-00000-of-00002.parquet` or a subfolder `data` as on the Hub; other files are left alone
+        - a folder written by `save_to_disk`
+        - a pandas `DataFrame`, a `Dataset`, or a `DatasetDict` or dictionary of files, frames and data sets by split
+    name, revision
+        The configuration of a Hub data set that has several, and a branch, tag or commit. None: the default ones.
     text_column, label_column
-        Names of the columns to use. Labels are names or integers: 3, 3.0 and "3" are one label.
+        Names of the columns to use. Labels are names or numbers: 3, 3.0 and "3" are one.
     label_names
-        Names in id order. The labels in the data are these names, or ids into them. None: those that the data set
-        brings, or else the labels found in the training rows, sorted; of integers, the integers as names.
-    seed
-        For the rows that are cut from the training rows if validation or test is missing.
-    encoding
-        Of text files.
+        Names in the order of their ids. The labels in the data are these names, or ids into them. None: the names
+        that the data set brings (as a `ClassLabel`), or else the labels that occur in the training rows, in
+        alphabetical or numerical order; in that case no split can have ids in their place.
+    seed, encoding
+        The seed for the rows that are cut from the training rows, and the encoding of text files.
 
     Returns
     -------
     DatasetDict
-        Splits `train`, `validation` and `test` with features `text: string` and `label: ClassLabel`. A split that
-        the source lacks is a stratified tenth of its training rows, and a `DataWarning` says so; the same goes for a
-        test split whose labels are all hidden (missing, or -1). Texts are kept as they are, empty ones too (with a
-        `DataWarning`). No row is left out.
+        Splits `train`, `validation` and `test` with features `text: string` and `label: ClassLabel`. No row is left
+        out. In these cases a `DataWarning` says what was done:
+
+        - A split that is not there is cut from the training rows: a tenth of them, stratified.
+        - A test split without a column of labels, or whose labels are all hidden (missing, or -1), is set aside and
+          cut anew in the same way. Hidden labels in another split, or in some rows only, are an error.
+        - Empty and missing texts are kept, as empty strings or as the white space that they are.
 
     Raises
     ------
     NotFoundError, HubError
         If there is no such source, or the Hub does not answer.
     DataError, SettingsError
-        If the source holds no texts with one label each, or too few to train and test a classifier.
+        If the source does not hold texts with one label each, or has too few to train and test a classifier; or if
+        `name` or `revision` is given for a source that does not come from the Hub.
 
     Examples
     --------
@@ -84,84 +95,112 @@ def load_splits(
     if isinstance(source, str) and source == "embedded":
         text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
     title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
-    names, frames = label_names, {}
-    for split, part in _pick_splits(_open_source(source, name), title).items():
-        where = f"{title}, split {split!r}"
-        if isinstance(part, Path):
-            part = read_file(part, text_column, label_column, encoding)
-        frame = _check_rows(part, where, text_column, label_column)
-        if isinstance(part, Dataset) and isinstance(part.features[label_column], ClassLabel):
-            own_names = part.features[label_column].names
-            names = own_names if names is None else names
-            if label_names is None or set(label_names) & set(own_names):  # else the ids are into the given names
-                frame["label"] = frame["label"].map(dict(enumerate(own_names)))
-        frames[split] = frame.assign(label=_read_labels(frame["label"], where))
-    names = _find_names(frames["train"]["label"], title) if names is None else _check_names(names)
+    given = [] if label_names is None else _check_names(as_column(label_names, "label_names")[0], "label_names= is")
+    names, frames = given, {}
+    for split, parts in _pick_splits(_open_source(source, name, revision), title).items():
+        found = []
+        try:
+            for part in parts:
+                where = str(part) if len(parts) > 1 else f"{title}, split {split!r}"
+                table = read_file(part, text_column, label_column, encoding) if isinstance(part, Path) else part
+                feature = table.features.get(label_column) if isinstance(table, Dataset) else None
+                own = feature.names if isinstance(feature, ClassLabel) else []
+                names = names or (own and _check_names(own, f"{where}: the label names are"))
+                own = own if not given or set(given) & set(own) else []  # else the ids are into the given names
+                found.append(_check_rows(table, where, text_column, label_column, own))
+        except MissingLabelsError as error:
+            if split != "test":
+                raise
+            message = f"{title}: the test split has no labels. It is set aside. ({error})"
+            warnings.warn(message, DataWarning, stacklevel=2)
+        else:
+            frames[split] = pd.concat(found, ignore_index=True)
+    ids_are_known = bool(names)
+    names = names or _find_names(frames["train"]["label"], title)
     if len(names) < 2:
-        found = ", ".join(map(shorten, names))
-        raise DataError(
-            f"{title} has {len(names)} class ({found}), not two or more. Check label_column=, label_names=."
-        )
+        there = f"{len(names)} class ({', '.join(map(shorten, names))})"
+        raise DataError(f"{title} has {there}, not two or more. Check label_column=, label_names=.")
     if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
-        _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
+        warnings.warn(f"{title}: the labels of the test split are hidden. It is set aside.", DataWarning, stacklevel=2)
         del frames["test"]
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     splits = {}
     for split in list(frames):
         frame = frames.pop(split)  # which frees its memory
-        frame["label"] = _label_ids(frame["label"], names, f"{title}, split {split!r}")
+        frame["label"] = _label_ids(frame["label"], names, ids_are_known, f"{title}, split {split!r}")
         splits[split] = Dataset.from_pandas(frame, features=features, preserve_index=False)
     return _cut_missing(splits, title, seed)
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
-    """Return a split as a DataFrame with the columns `text`, `label` (an id) and `label_name`."""
+    """Return a split as a DataFrame with the columns `text`, `label` (an id) and `label_name`.
+
+    Raises
+    ------
+    DataError
+        If the split does not have a `text` of strings and a `label` with names, or a label is missing.
+    """
+    names = require_labeled(dataset, "dataset=")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
-    names = dataset.features["label"].names
-    return frame.assign(label_name=[names[label] for label in frame["label"]])
+    return frame.assign(label_name=frame["label"].map(dict(enumerate(names))))
 
 
-def _open_source(source: Source, name: str | None) -> Any:
+def _open_source(source: Any, name: str | None = None, revision: str | None = None) -> Any:
     """Return what a source is or holds: a frame, a data set, the path of a file, or several of these by name."""
+    if isinstance(source, str | Path):
+        # Path.expanduser and Path.exists fail for names that no file may have
+        path = CORPUS_FOLDER if source == "embedded" else Path(os.path.expanduser(source))  # noqa: PTH111
+        exists = source != "" and os.path.exists(path)  # noqa: PTH110
+        dataset_id = HUB_DATASET if source == "hub" else str(source)
+        is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path)
+        if is_id and not exists:
+            return load_hub_dataset(dataset_id, name, revision)
+    if name is not None or revision is not None:
+        raise SettingsError("name= and revision= are for data sets on the Hub. Leave them out for this source.")
     if not isinstance(source, str | Path):
         return source
-    path = CORPUS_FOLDER if source == "embedded" else Path(source)
-    if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for names that no file may have
-        if path.is_file():
-            return path
-        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            try:
-                return load_from_disk(path)
-            except ValueError as error:
-                raise DataError(f"{path}: what save_to_disk wrote is damaged: {error}. Save it again.") from error
-        return {file.name: file for file in sorted(path.iterdir()) if file.is_file() and file_format(file)}
-    dataset_id = HUB_DATASET if source == "hub" else str(source)
-    if isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path):
-        return load_hub_dataset(dataset_id, name)
-    shown = str(source) if len(str(source)) < 300 else shorten(source)
-    others = "a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)"
-    raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
+    if not exists:
+        shown = str(source) if len(str(source)) in range(1, 300) else shorten(source)
+        others = "a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)"
+        raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
+    if path.is_file():
+        return path
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        try:
+            return load_from_disk(path)
+        except (ArrowException, AttributeError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise DataError(f"{path}: what save_to_disk wrote is damaged ({said}). Save it again.") from error
+    places = [sorted(path.iterdir()), sorted(path.glob("data/*"))]
+    top, data = ({file.name: file for file in place if file.is_file() and file_format(file)} for place in places)
+    return data if "train" in {*map(_split_name, data)} - {*map(_split_name, top)} else top
 
 
-def _pick_splits(found: Any, title: str) -> dict[str, Any]:
-    """Return the parts by split. A name counts up to its first dot."""
+def _split_name(name: Any) -> str:
+    """Return what a name says about the split: up to the first dot, or to the number of one of several parts."""
+    return re.sub(PART_NUMBER, "", str(name).partition(".")[0]).lower()
+
+
+def _pick_splits(found: Any, title: str) -> dict[str, list[Any]]:
+    """Return the parts of each split, in order."""
     if not isinstance(found, Mapping):
-        return {"train": found}
+        return {"train": [found]}
     picked = {}
     for split, aliases in SPLITS.items():
-        names = [name for name in found if str(name).partition(".")[0] in aliases]
-        if len(names) > 1:
-            raise DataError(f"{title} has {', '.join(names)} for the split {split!r}. Keep one.")
-        if names:
-            picked[split] = found[names[0]]
+        if names := [name for name in found if _split_name(name) in aliases]:
+            numbers = [re.search(PART_NUMBER, str(name)) for name in names]
+            if {int(number[1]) if number else 1 for number in numbers} != {len(names)}:
+                there = f"{len(names)} parts for the split {split!r}, which do not fit together: {', '.join(names[:5])}"
+                raise DataError(f"{title} has {there}. Keep one, or all the numbered files of a set.")
+            picked[split] = [_open_source(found[name]) for name in names]
     if "train" not in picked:
         there = ", ".join(map(shorten, [*found][:10])) or "nothing that can be read"
         raise NotFoundError(f"{title} has no split 'train' (of a folder: no file such as train.csv). It has {there}.")
     return picked
 
 
-def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> pd.DataFrame:
-    """Return the rows as `text` (strings) and `label` (as given), or say what is wrong with them, and in which row."""
+def _check_rows(part: Any, where: str, text_column: str, label_column: str, names: Sequence[str]) -> pd.DataFrame:
+    """Return the rows as `text` (strings) and `label` (names), or say what is wrong with them, and in which row."""
     if not isinstance(part, pd.DataFrame | Dataset):
         raise SettingsError(f"{where}: expected a DataFrame, a Dataset, a path, or several by split; got {type(part)}.")
     columns = part.column_names if isinstance(part, Dataset) else part.columns
@@ -177,41 +216,40 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str) -> p
         if pd.api.types.infer_dtype(texts) != "string":
             raise TypeError
         texts = texts.astype("string[pyarrow]")
-    except (TypeError, UnicodeEncodeError):
-        row = int(np.argmax(texts.map(lambda text: not isinstance(text, str) or bool(HALF_CHARACTER.search(text)))))
-        found = f"the text is {shorten(texts[row])}, of type {type(texts[row]).__name__}"
-        raise DataError(f"{where}, row {row}: {found}. Texts are strings, without lone surrogates.") from None
+    except (TypeError, UnicodeEncodeError):  # then each row is looked at, and a wrong one refused
+        texts = pd.Series(as_texts(texts.tolist(), f"{where}, text")[0], dtype="string[pyarrow]")
     if (empty := np.flatnonzero(texts.str.strip() == "")).size:
-        rows = ", ".join(map(str, empty[:5]))
-        _warn(
-            f"{where}: {empty.size} empty texts (rows {rows}). They are kept; filter them out if you do not want them."
-        )
-    return pd.DataFrame({"text": texts, "label": labels})
+        found = f"{empty.size} empty texts (rows {', '.join(map(str, empty[:5]))})"
+        message = f"{where}: {found}. They are kept; filter them out if you do not want them."
+        warnings.warn(message, DataWarning, stacklevel=3)
+    return pd.DataFrame({"text": texts, "label": _read_labels(labels, where, dict(enumerate(names)))})
 
 
-def _read_labels(labels: pd.Series, where: str) -> pd.Series:
+def _read_labels(labels: pd.Series, where: str, names: Mapping[int, str]) -> pd.Series:
     """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
     try:
         codes, values = pd.factorize(labels)
-    except TypeError:  # of lists and the like: then each row is looked at
-        codes, values = np.arange(len(labels)), pd.Index(labels)
+    except (TypeError, NotImplementedError):  # of lists and the like: then each row is looked at
+        codes, values = np.arange(len(labels)), pd.Index(labels, dtype=object)
     for code, label in enumerate(values):
-        if not isinstance(label, LABEL_TYPES) or HALF_CHARACTER.search(str(label)):
+        if not is_label(label):
             row = np.argmax(codes == code)
             raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but a text has one label. Choose one.")
-    return pd.Series(np.array([*map(_as_name, values), None], dtype=object)[codes], dtype=object)
+    found = [_as_name(names.get(label, label)) for label in values]
+    return pd.Series(np.array([*found, None], dtype=object)[codes], dtype=object)
 
 
 def _as_name(label: Any) -> str | None:
-    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(label).strip()) or None
+    written = str.__str__(label) if isinstance(label, str) else str(label)  # str() of an enumeration gives another name
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", written.strip()) or None
 
 
-def _check_names(names: Sequence[str]) -> list[str]:
+def _check_names(names: list[Any], where: str) -> list[str]:
     """Return label names, if they are names and differ."""
-    known = set() if isinstance(names, str) else {_as_name(name) for name in names if isinstance(name, str)}
-    if len(known - {None}) < len(names):
-        raise DataError(f"label_names= is {shorten(list(names))}. Give a list of different names, none of them empty.")
-    return list(names)
+    known = {_as_name(name) for name in names if isinstance(name, str) and is_label(name)}
+    if len(known - {None}) < max(len(names), 1):
+        raise DataError(f"{where} {shorten(names)}. Give a list of different names, none of them empty.")
+    return [*map(str.__str__, names)]
 
 
 def _find_names(labels: pd.Series, title: str) -> list[str]:
@@ -223,9 +261,9 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
     return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
 
 
-def _label_ids(labels: pd.Series, names: Sequence[str], where: str) -> pd.Series:
+def _label_ids(labels: pd.Series, names: Sequence[str], ids_are_known: bool, where: str) -> pd.Series:
     known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
-    if not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
+    if ids_are_known and not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():
@@ -246,19 +284,16 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
         if counts.min() < 2 or len(kept) < size + len(classes):
-            rarest = (
-                f"the rarest class, {names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one"
+            rarest = f"{names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one"
+            found = (
+                f"rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest class, {rarest}"
             )
-            found = f"rows for split {split!r} from the {len(kept)} training rows of {title}: {rarest}"
             raise DataError(f"Cannot cut {size} {found}. Give more rows, or a {split} split.")
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         splits[split] = train.select(np.sort(cut))
     if missing:
         splits["train"] = train.select(np.sort(kept))
         cut_rows = f"{size} stratified rows each (seed {seed}) were cut from train, which keeps {len(kept)}"
-        _warn(f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides.")
+        message = f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides."
+        warnings.warn(message, DataWarning, stacklevel=3)
     return DatasetDict({split: splits[split] for split in SPLITS})
-
-
-def _warn(message: str, stacklevel: int = 4) -> None:
-    warnings.warn(message, DataWarning, stacklevel=stacklevel)

@@ -1,5 +1,6 @@
 """What comes from the Hugging Face Hub, and what its clients' errors mean."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,8 +49,8 @@ def download_checkpoint(repo_id: str, revision: str | None = None) -> Path:
         return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, **files))
 
 
-def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
-    """Load all splits of one configuration of a data set on the Hub.
+def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | None = None) -> DatasetDict:
+    """Load all splits of one configuration of a data set on the Hub, at a branch, tag or commit.
 
     Raises
     ------
@@ -62,7 +63,14 @@ def load_hub_dataset(dataset_id: str, name: str | None = None) -> DatasetDict:
     """
     try:
         with translate_hub_errors(dataset_id):
-            return datasets.load_dataset(dataset_id, name or HUB_CONFIGS.get(dataset_id))
+            found = datasets.load_dataset(dataset_id, name or HUB_CONFIGS.get(dataset_id), revision=revision)
+            # If the Hub cannot be reached, datasets takes what was downloaded last, of whatever revision.
+            if revision and not re.fullmatch("[0-9a-f]{40}", revision):
+                revision = huggingface_hub.dataset_info(dataset_id, revision=revision).sha
+            files = [file["filename"] for part in found.values() for file in part.cache_files]
+            if revision and not all(revision in file for file in files):
+                raise HubError(f"{dataset_id!r}: the Hub could not be reached, and another revision was downloaded.")
+            return found
     except TutorialError:
         raise
     except (ValueError, RuntimeError, FileNotFoundError, DatasetsError) as error:

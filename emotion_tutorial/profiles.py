@@ -7,8 +7,8 @@ from typing import Any
 
 from emotion_tutorial.exceptions import SettingsError
 
-ENVIRONMENT = ("data", "checkpoint", "text_column", "label_column")
-"""Settings that the environment may replace, as `EMOTION_TUTORIAL_DATA` and so on."""
+ENVIRONMENT = ("profile", "data", "checkpoint", "text_column", "label_column")
+"""What the environment may replace, with the variable `EMOTION_TUTORIAL_PROFILE` and so on."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ Results are measured on `quick` and `real`, in docs/results.json; none has been 
 def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     """Return a profile, with some of its settings replaced.
 
-    Environment variables win over the name and over the profile's own settings, so that notebooks can be run on
-    other data or another checkpoint without being edited: `EMOTION_TUTORIAL_PROFILE`, `_DATA`, `_CHECKPOINT`,
-    `_TEXT_COLUMN` and `_LABEL_COLUMN`.
+    Environment variables win over the name and over the profile's own settings, so that notebooks can be run on other
+    data or with another checkpoint without being edited. They are `EMOTION_TUTORIAL_PROFILE`, which replaces the name,
+    and `EMOTION_TUTORIAL_DATA`, `_CHECKPOINT`, `_TEXT_COLUMN` and `_LABEL_COLUMN`. A blank variable counts as not set.
 
     Parameters
     ----------
@@ -104,8 +104,9 @@ def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     >>> get_profile("quick", epochs=1).epochs
     1
     """
-    name = os.environ.get("EMOTION_TUTORIAL_PROFILE") or name
-    if name not in PROFILES:
+    values = {setting: os.environ.get(f"EMOTION_TUTORIAL_{setting.upper()}", "").strip() for setting in ENVIRONMENT}
+    given = {setting: value for setting, value in values.items() if value}
+    name = given.pop("profile", name)
+    if name not in [*PROFILES]:  # a list, as the name may be of a type that no dictionary takes
         raise SettingsError(f"No profile {name!r}. Choose one of {[*PROFILES]}, here or in EMOTION_TUTORIAL_PROFILE.")
-    given = {name: value for name in ENVIRONMENT if (value := os.environ.get(f"EMOTION_TUTORIAL_{name.upper()}"))}
     return dataclasses.replace(PROFILES[name], **(given | overrides))

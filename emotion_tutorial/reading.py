@@ -1,18 +1,22 @@
-"""One file in, a frame of texts and labels out: pandas, pyarrow and json parse, data.py checks what comes out."""
+"""Read one file of texts and labels; pandas, pyarrow and json parse it, and data.py checks the result."""
 
 import codecs
 import csv
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from datasets import Dataset, Features
 from fsspec.implementations.local import LocalFileSystem
 
 from emotion_tutorial.exceptions import DataError, DataWarning
@@ -20,43 +24,56 @@ from emotion_tutorial.texts import shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+RECORDS = 'Write one object per line, or one array of objects; pandas does with DataFrame.to_json(orient="records").'
+
+
+class MissingLabelsError(DataError):
+    """The column of texts is there, but the column of labels is not."""
 
 
 def file_format(path: Path) -> str | None:
-    """Return which of the formats of `READERS` a file's name says, compressed or not; None if none of them."""
+    """Return the format of `READERS` that a file's name announces, compressed or not; None if there is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSIONS]
     return suffixes[-1] if suffixes and suffixes[-1] in READERS else None
 
 
 def read_file(
     path: str | Path, text_column: str = "text", label_column: str = "label", encoding: str = "utf-8"
-) -> pd.DataFrame:
-    """Read a file of labelled texts, without converting anything: "NA", "007" and "1e5" stay texts.
+) -> pd.DataFrame | Dataset:
+    """Read a file of labeled texts without converting anything: "NA", "007" and "1e5" stay texts.
 
     Parameters
     ----------
     path
         A `.csv`, `.tsv`, `.json` or `.jsonl` (an array of objects, or one object per line), `.parquet` or `.txt`
         file. All but parquet may be compressed, as in `reviews.csv.gz`. A `.txt` file has lines of `text;label` and
-        no header; the last `;` separates, so texts may contain others. If the columns of a `.csv` or `.tsv` file
-        are there only under another of the separators `,` `;` tab `|`, it is read with that one, and a `DataWarning`
-        says so.
+        no header; the last `;` separates, so texts may contain others.
     text_column, label_column
-        Names of the columns to read. In `.txt` files there are no names.
+        Names of the columns to read. A `.txt` file has no names.
     encoding
-        Of text files. UTF-8 may begin with a byte order mark.
+        The encoding of a text file. UTF-8 may begin with a byte order mark.
 
     Returns
     -------
-    DataFrame
-        With these two columns, one row per text. What is missing is missing; no row is left out except blank lines.
+    DataFrame or Dataset
+        The two columns, one row per text; a `Dataset` if a parquet file brings names for its labels. Missing values
+        stay missing. No row is left out except blank lines.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If the file's format is unknown or its content does not have it, or a column is not there.
+        If the format of the file is unknown, its content does not follow the format, or a column is not there.
+
+    Notes
+    -----
+    If the columns of a `.csv` or `.tsv` file are found only with another of the separators `,` `;` tab `|`, that one
+    is used, and a `DataWarning` says so. A first line such as `sep=;`, which is meant for Excel, is obeyed.
+
+    Quotes are doubled inside a text in quotes, or have a backslash in front of them, as most rows of the file demand.
+    If neither reading fits a file that is separated by tabs, its quotes are taken as part of the texts. A field in
+    quotes that goes over several lines and seems to contain whole rows causes a `DataWarning`.
     """
     path = Path(path)
     form = file_format(path)
@@ -83,16 +100,16 @@ def read_file(
         raise DataError(f"{path} could not be read as {form}: {reason}.{quotes} Correct the file.") from error
 
 
-def require_columns(source: str, found: Iterable[Any], *wanted: str, advice: str = "") -> None:
-    """Raise a DataError unless each of the wanted columns is there exactly once, and they differ."""
-    if len(set(wanted)) < len(wanted):
-        raise DataError(f"{source}: text_column= and label_column= both name {wanted[0]!r}. Name the two columns.")
+def require_columns(source: str, found: Iterable[Any], text_column: str, label_column: str, advice: str = "") -> None:
+    """Raise a DataError unless both columns are there exactly once, and are not the same one."""
+    if text_column == label_column:
+        raise DataError(f"{source}: text_column= and label_column= both name {text_column!r}. Name the two columns.")
     names = list(found)
-    for column in wanted:
+    for column, kind in ((text_column, DataError), (label_column, MissingLabelsError)):
         if column not in names:
             there = ", ".join(map(shorten, names[:10])) or "no columns"
             advice = f"name the right ones with text_column= and label_column=.{advice}"
-            raise DataError(f"{source}: no column {column!r}. It has {there}; {advice}")
+            raise kind(f"{source}: no column {column!r}. It has {there}; {advice}")
         if names.count(column) > 1:
             raise DataError(f"{source}: {names.count(column)} columns are named {column!r}. Rename all but one.")
 
@@ -105,11 +122,15 @@ def _open(path: Path, encoding: str, **options: str) -> TextIOWrapper:
     return LocalFileSystem().open(str(path), "rt", encoding=encoding, compression="infer", **options)
 
 
-def _read_parquet(path: Path, text_column: str, label_column: str, _: str) -> pd.DataFrame:
+def _read_parquet(path: Path, text_column: str, label_column: str, _: str) -> pd.DataFrame | Dataset:
     require_columns(str(path), pq.read_schema(path).names, text_column, label_column)
     table = pq.read_table(path, columns=[text_column, label_column])
     table.validate(full=True)  # texts that are not UTF-8
-    return table.to_pandas(ignore_metadata=True)
+    frame = table.to_pandas(ignore_metadata=True)
+    if b"huggingface" in (table.schema.metadata or {}):  # which has the names of the labels
+        features = Features.from_arrow_schema(table.schema)
+        return Dataset.from_pandas(frame, features=Features({name: features[name] for name in frame}))
+    return frame
 
 
 def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
@@ -125,11 +146,15 @@ def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) 
 
 
 def _read_delimited(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
-    usual = "\t" if file_format(path) == ".tsv" else ","
     with _open(path, encoding, newline="") as file, warnings.catch_warnings():
-        start = list(islice(file, 100))
-        first_rows = {each: next(filter(None, csv.reader(start, delimiter=each)), []) for each in (usual, *SEPARATORS)}
-        headers = {separator: [name.strip() for name in row] for separator, row in first_rows.items()}
+        hint = re.fullmatch(r'"?sep=(.)"?[\r\n]*', file.readline())  # for Excel
+        begin = file.tell() if hint else 0
+        usual = hint[1] if hint else "\t" if file_format(path) == ".tsv" else ","
+        file.seek(begin)
+        start = [line for line in islice(file, 100) if line.strip()]
+        # csv.Sniffer only guesses: it cannot be told the names of the columns, which decide the matter.
+        candidates = (usual,) if hint else (usual, *SEPARATORS)
+        headers = {each: [*map(str.strip, next(csv.reader(start, delimiter=each), []))] for each in candidates}
         fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
         best = (fitting or sorted(headers, key=lambda separator: -len(headers[separator])))[0]
         advice = f" If its first line is data, write {text_column + usual + label_column!r} above it."
@@ -137,12 +162,49 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
         if best != usual:
             message = f"{path}: {SEPARATORS[best]} separate the columns, not {SEPARATORS[usual]} as its name says."
             warnings.warn(message, DataWarning, stacklevel=4)  # at the caller of load_splits
+        file.seek(begin)
+        has_quotes = any('"' in chunk for chunk in iter(partial(file.read, 1_000_000), ""))
+        options = _find_quoting(file, begin, best, start[0]) if has_quotes else {}
         # pandas only warns about a first row that is longer than the header, and drops what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        file.seek(0)
-        frame = pd.read_csv(file, sep=best, dtype=str, na_filter=False, index_col=False)
-    frame.columns = headers[best]
+        file.seek(begin)
+        frame = pd.read_csv(file, sep=best, dtype=str, na_filter=False, index_col=False, **options)
+        frame.columns = pd.Index(headers[best])
+        if has_quotes:
+            _warn_of_swallowed_rows(frame, path, label_column, best)
     return frame[[text_column, label_column]]
+
+
+def _find_quoting(file: TextIOWrapper, begin: int, separator: str, header: str) -> dict[str, Any]:
+    """Return what the quotes in a file mean, as options for pandas: the usual, or what gives each row its fields."""
+    fields, fault = len(next(csv.reader([header], delimiter=separator))), ""
+    is_text = separator == "\t" and '"' not in header
+    other: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if is_text else {"escapechar": "\\"}
+    for options in ({}, other):
+        file.seek(begin)
+        reader = csv.reader(file, delimiter=separator, strict=True, **options)
+        try:
+            if all(len(row) in (0, fields) for row in reader):
+                return options
+        except csv.Error as error:
+            if "field limit" not in str(error):  # csv refuses long texts, pandas does not
+                fault = fault or f"line {reader.line_num + bool(begin)}: {error}"
+    if "expected after" in fault and not is_text:
+        raise csv.Error(fault)
+    return other if fault and is_text else {}  # of a quote that is not closed, pandas says where it begins
+
+
+def _warn_of_swallowed_rows(frame: pd.DataFrame, path: Path, label_column: str, separator: str) -> None:
+    """Warn if a field of several lines has a line that looks like a row: one of its fields is a label."""
+    labels = set(frame[label_column]) - {""}
+    for _, column in frame.items():
+        for row in np.flatnonzero(column.str.contains("[\r\n]")):
+            lines = [line for line in column[row].replace('"', "").splitlines() if separator in line]
+            if found := next((line for line in lines if not labels.isdisjoint(line.split(separator))), None):
+                message = f"a field in quotes has several lines, and one looks like a row: {shorten(found)}"
+                message = f"{path}, row {row}: {message}. Correct the quotes, if rows are lost in it."
+                return warnings.warn(message, DataWarning, stacklevel=5)  # at the caller of load_splits
+    return None
 
 
 def _read_json(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
@@ -156,16 +218,21 @@ def _read_json(path: Path, text_column: str, label_column: str, encoding: str) -
             where = f"{path}, {'object' if is_array else 'line'} {number}"
             try:
                 thing = found if is_array else json.loads(found)
-                rows.append((thing[text_column], thing[label_column]))
+                rows.append((thing[text_column], thing.get(label_column)))
             except (KeyError, TypeError):
-                require_columns(where, thing if isinstance(thing, dict) else [], text_column, label_column)
+                names = thing if isinstance(thing, dict) else []
+                require_columns(where, names, text_column, label_column, advice=f" {RECORDS}")
             except (ValueError, RecursionError) as error:
                 reason = str(error).partition(":")[0]  # what follows counts from the start of the line
-                raise DataError(f"{where}: not JSON ({reason}). Write one object per line, or one array.") from error
+                raise DataError(f"{where}: not JSON ({reason}). {RECORDS}") from error
+            if isinstance(rows[-1][0], dict | list):
+                raise DataError(f"{where}: {text_column!r} is {shorten(rows[-1][0])}, not a text. {RECORDS}")
+    if rows and all(label is None for _, label in rows):
+        require_columns(str(path), thing, text_column, label_column)
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
 
 
-Reader: TypeAlias = Callable[[Path, str, str, str], pd.DataFrame]
+Reader: TypeAlias = Callable[[Path, str, str, str], pd.DataFrame | Dataset]
 READERS: dict[str, Reader] = {".csv": _read_delimited, ".tsv": _read_delimited, ".txt": _read_lines}
 READERS |= {".json": _read_json, ".jsonl": _read_json, ".parquet": _read_parquet}
 """What reads a file, by what its name ends with."""

@@ -133,8 +133,7 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
     """
     features = dataset.features if isinstance(dataset, Dataset) else {}
     if features.get("text") not in STRINGS or not isinstance(features.get("label"), ClassLabel):
-        kinds = ", ".join(f"{name!r} ({getattr(kind, 'dtype', kind)})" for name, kind in list(features.items())[:10])
-        found = f"has the columns {kinds}" if features else f"is a {type(dataset).__name__}"
+        found = f"has the columns {shorten(dict(features), 300)}" if features else f"is a {type(dataset).__name__}"
         needed = "a Dataset with a column 'text' of strings and a ClassLabel 'label'"
         advice = "Load it with load_splits(), which takes text_column= and label_column="
         raise DataError(f"{where} {found}; expected {needed}. {advice}.")
@@ -149,9 +148,9 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
     return names
 
 
-def shorten(thing: object) -> str:
-    """Return how a thing is written in a message, cut to 60 characters."""
-    return shown if len(shown := repr(thing).replace("\n", " ")) <= 60 else shown[:60] + " ..."
+def shorten(thing: object, length: int = 60) -> str:
+    """Return how a thing is written in a message, cut to so many characters."""
+    return shown if len(shown := repr(thing).replace("\n", " ")) <= length else shown[:length] + " ..."
 
 
 def _is_missing(value: Any) -> bool:

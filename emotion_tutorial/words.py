@@ -1,7 +1,7 @@
 """Decide what a word is, in scripts with spaces and without.
 
 Hindi and other scripts write vowels as marks, which belong to the word that they stand in. Chinese, Japanese, Thai,
-Lao, Khmer and Burmese leave no spaces between words; finding words there takes a dictionary of the language, so each
+Lao, Khmer and Burmese leave no spaces between words. Finding words there takes a dictionary of the language, so each
 character counts as a word of its own. Other scripts without spaces, such as Javanese or Balinese, are not supported:
 there, everything up to the next space or punctuation mark counts as one word.
 """

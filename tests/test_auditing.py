@@ -1,4 +1,5 @@
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -8,7 +9,7 @@ from emotion_tutorial import DataError, DataWarning, audit, drop_leaks
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
 
 
-def make_split(*rows: tuple[str | None, str], names: str = "ab") -> Dataset:
+def make_split(*rows: tuple[str | None, str], names: Sequence[str] = "ab") -> Dataset:
     features = Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
     texts, labels = [text for text, _ in rows], [names.index(label) for _, label in rows]
     return Dataset.from_dict({"text": texts, "label": labels}, features=features)
@@ -44,8 +45,8 @@ def test_each_finding_about_a_text():
 
 def test_a_text_may_be_over_long_and_a_duplicate():
     assert kinds("w " * 381, "w " * 380, "w " * 381) == ["over-long", "duplicate", "over-long"]
-    found = audit(DatasetDict(train=make_split(("one two three", "a"))), max_words=2, min_class_rows=0)
-    assert found["detail"].tolist() == ["3 words"]
+    found = audit(DatasetDict(train=make_split(("one two three", "a"), ("我很好", "b"))), max_words=2, min_class_rows=0)
+    assert found["detail"].tolist() == ["3 words"] * 2
 
 
 def test_rare_classes_are_those_of_each_split():
@@ -56,7 +57,16 @@ def test_rare_classes_are_those_of_each_split():
     assert rare.tolist() == ["train b: 9 texts", "train c: 0 texts", "test a: 1 texts", "test b: 0 texts"]
 
 
+@pytest.mark.parametrize("odd", ["wut", "Wut\u200b", "\ufeffWut", "\uff37ut", " Wut", "W\u00adut"])
+def test_labels_that_look_alike(odd):
+    train = make_split(("one", "Wut"), ("two", odd), ("three", "Mut"), names=["Wut", odd, "Mut"])
+    [found] = find(train=train, test=train.select([]))
+    assert found == ("similar label", "", None, odd, "", None, "Wut", f"{odd!a}, 'Wut'")
+    assert kinds("one", "other") == []
+
+
 ALIKE = [
+    ("zero\u200bwidth \ufeff", "zerowidth"), ("❤", "❤\ufe0f"),
     ("I'm GLAD, so glad!", "i m glad so glad"), ("straße", "STRASSE"), ("ﬁne Ⅳ \uff11\uff12", "fine iv 12"),
     (unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")), ("!!!", " !!!\n"),
     ("أنا سعيد؟", "أنا  سعيد"), ("我很高兴。", "我很高兴\uff01"),
@@ -73,10 +83,11 @@ def test_texts_are_the_same_after_normalization(one, other):
 
 
 def test_empty_texts_are_no_duplicates_or_leaks():
-    splits = {"train": make_split(("", "a"), (None, "b"), ("x", "b")), "test": make_split((" \n", "a"), ("", "b"))}
-    rows = [("train", 0), ("train", 1), ("test", 0), ("test", 1)]
+    train = make_split(("", "a"), (None, "b"), ("x", "b"), ("\u200b\ufeff", "b"))
+    splits = {"train": train, "test": make_split((" \n", "a"), ("", "b"))}
+    rows = [("train", 0), ("train", 1), ("train", 3), ("test", 0), ("test", 1)]
     assert [found[:3] for found in find(**splits)] == [("empty", *row) for row in rows]
-    assert drop_leaks(DatasetDict(splits))["train"].num_rows == 3
+    assert drop_leaks(DatasetDict(splits))["train"].num_rows == 4
 
 
 def test_splits_with_a_format_or_other_columns():
@@ -89,12 +100,17 @@ def test_splits_with_a_format_or_other_columns():
 def test_refuses_what_cannot_be_compared(work):
     good = make_split(("x", "a"))
     for bad in (good.remove_columns("text"), good.remove_columns("label"), good.cast_column("label", Value("int64"))):
-        with pytest.raises(DataError, match="'test' needs a column 'text' of strings, and a ClassLabel"):
+        with pytest.raises(
+            DataError, match=r"'test' has the columns .* expected .* 'text' of strings and a ClassLabel"
+        ):
             work(DatasetDict(train=good, test=bad))
     for label in (-1, None):
         bad = Dataset.from_dict({"text": ["x", "y"], "label": [0, label]}, features=good.features)
         with pytest.raises(DataError, match="'test', row 1: the label is"):
             work(DatasetDict(train=good, test=bad))
+    for odd in (None, 3, [good], good, DatasetDict()):
+        with pytest.raises(DataError, match="splits= is "):
+            work(odd)
 
 
 def test_drop_leaks_refuses_splits_without_train_and_to_leave_none():

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -135,6 +136,8 @@ def test_given_names_set_the_order():
     assert names(load_splits(three(make_frame(4)), label_names=("b", "c", "a"))) == ["b", "c", "a"]
     by_id = load_splits(three(make_frame(4, (0, "1", 1.0))), label_names=np.array(["no", "yes"]))
     assert [name for _, name in rows(by_id)["train"]] == ["no", "yes", "yes", "no"]
+    brought = three(make_frame(2, (1, "no"))) | {"train": make_dataset(["no", "yes"], [0, 1])}
+    assert [name for _, name in rows(load_splits(brought))["test"]] == ["yes", "no"]
     of_integers = load_splits(three(make_frame(4, (2, 1))), label_names=["1", "2"])  # names, not ids
     assert [name for _, name in rows(of_integers)["train"]] == ["2", "1", "2", "1"]
 
@@ -168,6 +171,54 @@ def test_missing_splits_are_cut_stratified_and_seeded():
         assert rows(load_splits({"train": frame, "dev": make_frame(2)}))["test"] == rows(splits)["test"]
 
 
+def test_a_test_split_without_labels_is_set_aside(folder):
+    FRAMES["test"].drop(columns="label").to_csv(folder / "test.csv", index=False)
+    (folder / "test.parquet").unlink()
+    with pytest.warns(
+        DataWarning, match=r"test split has no labels.*no column 'label'. It has 'text'|no test split"
+    ) as caught:
+        splits = load_splits(folder)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert sorted(rows(splits)["train"] + rows(splits)["test"]) == sorted(ROWS["train"])
+    for lacking in ("train", "validation"):
+        with pytest.raises(DataError, match=f"{lacking}.*no column 'label'"):
+            load_splits(FRAMES | {lacking: FRAMES[lacking].rename(columns={"label": "labels"})})
+
+
+def test_a_folder_as_the_hub_has_it(tmp_path):
+    """Read the shards in order, with the names of the labels that the files bring."""
+    (tmp_path / "data").mkdir()
+    whole = make_dataset(["no", "yes", "never"], [1, 0] * 6)
+    for number in range(11):
+        part = whole.select([number] if number < 10 else [10, 11])
+        part.to_parquet(tmp_path / f"data/train-{number:05}-of-00011.parquet")
+    for split in ("validation", "test"):
+        whole.to_parquet(tmp_path / f"data/{split}-00000-of-00001-0123456789abcdef.parquet")
+    for source in (tmp_path, tmp_path / "data"):
+        splits = load_splits(source)
+        assert names(splits) == ["no", "yes", "never"]
+        assert [splits["train"]["text"][:], splits["train"]["label"][:]] == [whole["text"][:], whole["label"][:]]
+    (tmp_path / "data/train-00003-of-00011.parquet").unlink()
+    with pytest.raises(DataError, match=r"10 parts for the split 'train', which do not fit"):
+        load_splits(tmp_path)
+
+
+def test_paths_begin_at_home_and_may_be_given_by_split(folder, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(folder.parent))
+    home = f"~/{folder.name}"
+    by_split = {"Train": f"{home}/train.csv", "dev": Path(home, "val.jsonl"), "test": folder / "test.parquet"}
+    for source in (home, Path(home), by_split):
+        assert rows(load_splits(source)) == ROWS
+
+
+@pytest.mark.parametrize("option", ["name", "revision"])
+def test_what_only_the_hub_has_is_refused_elsewhere(folder, option):
+    for source in (folder, "embedded", FRAMES):
+        with pytest.raises(SettingsError, match=f"{option}="):
+            load_splits(source, **{option: "main"})
+
+
 @pytest.mark.parametrize("hidden", [-1, -1.0, "-1", None, np.nan, ""])
 def test_hidden_test_labels_are_set_aside(hidden):
     train = make_frame(40)
@@ -192,12 +243,20 @@ def test_empty_texts_are_kept_and_said(missing):
     assert caught[0].filename == __file__
 
 
+ODD = [["a", "b"], ("a", "b"), {"a": 1}, np.array([1]), b"a", pd.Timestamp(0), 1j, object(), "half \ud83d"]
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         (make_frame(6, ("a", None, "b")), "row 1: no label; 2 such rows"),
         (make_frame(4, (b"a", b"b")), "row 0: the label is b'a'"),
-        (make_frame(4).assign(text=["a", None, 3, "b"]), "row 2: the text is 3, of type int"),
+        *((make_frame(3).assign(label=pd.Series(["a", odd, "b"], dtype=object)), "row 1: the label is") for odd in ODD),
+        (make_frame(2).assign(label=pd.array([[1], [2]], pd.ArrowDtype(pa.list_(pa.int64())))), "row 0: the label"),
+        (make_frame(2).assign(text=pd.Series([["a"], ["b"]])), r"text\[0\] is not a string: \['a'\]"),
+        (make_dataset(["a", "a ", "b"], [0, 1, 2]), "label names.*'a', 'a ', 'b'"),
+        ({"train": make_dataset(["a", "b"], [0, 1] * 9), "test": make_frame(2, (0, 2))}, "row 1: unknown label '2'"),
+        (make_frame(4).assign(text=["a", None, 3, "b"]), r"text\[2\] is not a string: 3"),
         (make_frame(4).set_axis([0, 1], axis=1), "no column 'text'. It has 0, 1"),
         (make_frame(20, tuple("aaaaaaaaaaaaaaaaaaab")), "rarest class, 'b', has 1,"),
         (make_frame(7, ("a", "b", "c")), "Cannot cut 3 rows for split 'validation' from the 4 training rows"),
@@ -211,7 +270,10 @@ def test_rows_that_are_refused(source, message):
         load_splits(source)
 
 
-@pytest.mark.parametrize("given", [["a", "a"], ["a", ""], ["a", 1], "ab", ["3", "3.0"], ["a", "c"]])
+@pytest.mark.parametrize(
+    "given",
+    [["a", "a"], ["a", ""], ["a", 1], "ab", ["3", "3.0"], ["a", "c"], {"a", "b"}, {"a": 0}, 3, ["a", "\ud83d"], []],
+)
 def test_label_names_that_are_refused(given):
     with pytest.raises(DataError, match="label_names="):
         load_splits(three(make_frame(4)), label_names=given)
@@ -219,7 +281,7 @@ def test_label_names_that_are_refused(given):
 
 def test_splits_that_are_refused(folder):
     (folder / "dev.csv").write_text("text,label\nx,a\n")
-    with pytest.raises(DataError, match=r"dev.csv, val.jsonl for the split 'validation'"):
+    with pytest.raises(DataError, match=r"2 parts for the split 'validation'.*: dev.csv, val.jsonl"):
         load_splits(folder)
     (folder / "train.csv").unlink()
     (folder / "dev.csv").unlink()
@@ -229,10 +291,14 @@ def test_splits_that_are_refused(folder):
         load_splits({"text": ["a"], "label": ["b"]})
 
 
-NOWHERE = ["nowhere/train.csv", Path("nowhere"), "imbedded", "what a day, " * 1000, "a\0b"]
+NOWHERE = ["nowhere/train.csv", Path("nowhere"), "imbedded", "what a day, " * 1000, "a\0b", "", r"C:\data\mine.csv"]
+NOWHERE += [r"C:\data\mine", "C:/data/mine", r"data\mine", "./data/mine", "~/mine", "~nobody/mine", Path("~/mine")]
+NOWHERE += [{"train": "train.csv"}, {"train": Path("train.csv")}]
 
 
-@pytest.mark.parametrize("source", [*NOWHERE, None, ["a", "b"], {"train": ["a"]}, {"train": "train.csv"}])
+@pytest.mark.parametrize(
+    "source", [*NOWHERE, None, ["a", "b"], {"train": ["a"]}, {"train": None}, {"train": "embedded"}]
+)
 def test_sources_that_are_refused(source):
     error, said = (NotFoundError, "no file or folder") if source in NOWHERE else (SettingsError, "DataFrame")
     with pytest.raises(error, match=said) as caught:

@@ -2,6 +2,7 @@
 
 import errno
 import traceback
+from contextlib import suppress
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -54,6 +55,23 @@ def test_configuration_of_a_data_set_is_chosen_by_name(hub, small):
     for name in (None, "third"):
         with pytest.raises(et.SettingsError, match=r"first.*second.*name="):
             et.load_splits("someone/texts", name=name)
+
+
+def test_a_data_set_is_of_its_revision_or_of_none(hub, small):
+    """What was downloaded of another revision is never taken in its place, even if the Hub is gone."""
+    backwards = DatasetDict({split: dataset.select(range(119, -1, -1)) for split, dataset in small.items()})
+    first, last = (add_dataset(hub, "someone/texts", {"default": splits}) for splits in (small, backwards))
+    for revision, splits in ((first, small), (None, backwards), ("main", backwards), (last, backwards)):
+        assert contents(et.load_splits("someone/texts", revision=revision)) == contents(splits)
+    with pytest.raises(et.NotFoundError, match=r"'someone/texts'.*no such revision"):
+        et.load_splits("someone/texts", revision="v9")
+    hub.close()
+    HfFileSystem.clear_instance_cache()
+    for revision, splits in ((first, small), (last, backwards)):
+        with suppress(et.HubError):
+            assert contents(et.load_splits("someone/texts", revision=revision)) == contents(splits)
+    with pytest.raises(et.HubError, match="could not be reached"):
+        et.load_splits("someone/texts", revision="main")
 
 
 def test_revision_follows_the_at_sign(hub, tiny_distilbert):

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 from loopback_hub import LoopbackHub, add_emotion_data
 
 import emotion_tutorial as et
+from emotion_tutorial.profiles import PROFILES
 
 
 def test_quick_is_the_default_and_needs_no_network():
@@ -22,17 +25,25 @@ def test_full_takes_data_and_checkpoint_from_the_hub():
     assert (profile.data, profile.checkpoint) == ("hub", "distilbert-base-uncased")
 
 
-def test_environment_wins_over_the_name_and_the_profile(monkeypatch):
-    for name, value in {"PROFILE": "full", "DATA": "somewhere", "CHECKPOINT": "else", "TEXT_COLUMN": "review"}.items():
-        monkeypatch.setenv(f"EMOTION_TUTORIAL_{name}", value)
-    profile = et.get_profile("quick", label_column="stars")
-    assert (profile.name, profile.data, profile.checkpoint) == ("full", "somewhere", "else")
-    assert profile.columns == {"text_column": "review", "label_column": "stars"}
-    assert et.get_profile(data="mine").data == "mine"
+@pytest.mark.parametrize("setting", ["data", "checkpoint", "text_column", "label_column"])
+@pytest.mark.parametrize("profile", [None, "", " ", "full"])
+@pytest.mark.parametrize("value", [None, "", "  ", "~/theirs", " theirs "])
+@pytest.mark.parametrize("keyword", [{}, {"epochs": 9}, {"mine": "mine"}], ids=str)
+def test_a_keyword_wins_over_the_environment_and_that_over_the_name(monkeypatch, setting, profile, value, keyword):
+    for variable, content in (("PROFILE", profile), (setting.upper(), value)):
+        if content is not None:
+            monkeypatch.setenv(f"EMOTION_TUTORIAL_{variable}", content)
+    found = et.get_profile("real", **{name.replace("mine", setting): given for name, given in keyword.items()})
+    base = PROFILES["full" if profile == "full" else "real"]
+    wanted = keyword.get("mine") or (value or "").strip() or getattr(base, setting)
+    assert found == dataclasses.replace(base, **{"epochs": keyword.get("epochs", base.epochs), setting: wanted})
+    assert found.columns == {"text_column": found.text_column, "label_column": found.label_column}
 
 
 def test_unknown_profile_and_setting_are_refused():
     with pytest.raises(et.SettingsError, match=r"'fast'.*'quick', 'real', 'full'"):
         et.get_profile("fast")
+    with pytest.raises(et.SettingsError, match="No profile"):
+        et.get_profile(["quick"])
     with pytest.raises(TypeError, match="'epoch'"):
         et.get_profile(epoch=3)

@@ -1,5 +1,7 @@
 """What a helper takes for texts, labels and labeled splits, and what a word is."""
 
+# ruff: noqa: RUF001 - words of other scripts
+
 import enum
 from itertools import pairwise
 
@@ -110,7 +112,7 @@ def test_a_labeled_split_gives_its_names():
         ("मैं खुश हूँ।", ["मैं", "खुश", "हूँ"]),
         ("abc我很高兴,ハート", ["abc", "我", "很", "高", "兴", "ハ", "ー", "ト"]),
         ("ผมดีใจ", ["ผ", "ม", "ดี", "ใ", "จ"]),
-        ("می\u200cخواهم \u200d", ["می\u200cخواهم"]),  # noqa: RUF001
+        ("می\u200cخواهم \u200d", ["می\u200cخواهم"]),
         ("ok😀😡 👩\u200d👧👍🏽🇩🇪🇫🇷 ▶️‼ 1️⃣", ["ok", *"😀😡", "👩\u200d👧", "👍🏽", "🇩🇪", "🇫🇷", "▶️", "‼", "1️⃣"]),
         ("🏴\U000e0067\U000e007f🏴\U000e0073\U000e007f", ["🏴\U000e0067\U000e007f", "🏴\U000e0073\U000e007f"]),
         ("co\u00adoperate zero\u200bwidth\ufeff", ["cooperate", "zerowidth"]),
