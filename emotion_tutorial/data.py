@@ -23,7 +23,8 @@ SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev
 """The splits, and the names under which a source may have them."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
-PART_NUMBER = r"-\d{5}-of-(\d{5}).*"  # how the name of a file on the Hub ends, where a split comes in several
+PART_NUMBER = r"-\d{5}-of-(\d{5}).*"
+"""The end of a file's name on the Hub, where a split may come in several files."""
 
 Part: TypeAlias = str | Path | pd.DataFrame | Dataset
 Source: TypeAlias = Part | Mapping[str, Part]
@@ -45,11 +46,9 @@ def load_splits(
     Parameters
     ----------
     source
-        One of these, where a path may begin with `~`:
-
         - `embedded`, the bundled corpus; `hub`, which is `dair-ai/emotion`; or the id of another data set on the Hub,
           such as `owner/name`
-        - a file, in one of the formats of `emotion_tutorial.reading.read_file`
+        - a file, in one of the formats of `emotion_tutorial.reading.read_file`; a path may begin with `~`
         - a folder with files for `train`, `validation` (or `val`, `valid`, `dev`) and `test`, in parts such as
           `train-00000-of-00002.parquet` or a subfolder `data` as on the Hub; other files are left alone
         - a folder written by `save_to_disk`
@@ -57,13 +56,15 @@ def load_splits(
     name, revision
         The configuration of a Hub data set that has several, and a branch, tag or commit. None: the default ones.
     text_column, label_column
-        Names of the columns to use. Labels are names or numbers: 3, 3.0 and "3" are one.
+        Names of the columns to use. Labels are names or numbers: 3, 3.0 and "3" are one label.
     label_names
         Names in the order of their ids. The labels in the data are these names, or ids into them. None: the names
-        that the data set brings (as a `ClassLabel`), or else the labels that occur in the training rows, in
-        alphabetical or numerical order; in that case no split can have ids in their place.
-    seed, encoding
-        The seed for the rows that are cut from the training rows, and the encoding of text files.
+        that the data set brings (as a `ClassLabel`), or else the sorted labels of the training rows. In that last
+        case, ids in place of names are refused.
+    seed
+        The seed for the rows that are cut from the training rows.
+    encoding
+        The encoding of text files.
 
     Returns
     -------
@@ -72,17 +73,17 @@ def load_splits(
         out. In these cases a `DataWarning` says what was done:
 
         - A split that is not there is cut from the training rows: a tenth of them, stratified.
-        - A test split without a column of labels, or whose labels are all hidden (missing, or -1), is set aside and
-          cut anew in the same way. Hidden labels in another split, or in some rows only, are an error.
-        - Empty and missing texts are kept, as empty strings or as the white space that they are.
+        - A test split without a column of labels, or whose labels are all hidden (missing, or -1), is set aside, and
+          another one is cut. Hidden labels in another split, or in some rows only, are an error.
+        - Empty texts are kept as they are, and missing ones as empty strings.
 
     Raises
     ------
     NotFoundError, HubError
         If there is no such source, or the Hub does not answer.
     DataError, SettingsError
-        If the source does not hold texts with one label each, or has too few to train and test a classifier; or if
-        `name` or `revision` is given for a source that does not come from the Hub.
+        If the source does not hold texts with one label each, or too few to train and test a classifier, or if an
+        argument does not fit the source.
 
     Examples
     --------
@@ -94,6 +95,8 @@ def load_splits(
     """
     if isinstance(source, str) and source == "embedded":
         text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise SettingsError(f"seed= is {shorten(seed)}. Give a whole number, from 0 to 2**32 - 1.")
     title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
     given = [] if label_names is None else _check_names(as_column(label_names, "label_names")[0], "label_names= is")
     names, frames = given, {}
@@ -111,34 +114,30 @@ def load_splits(
         except MissingLabelsError as error:
             if split != "test":
                 raise
-            message = f"{title}: the test split has no labels. It is set aside. ({error})"
-            warnings.warn(message, DataWarning, stacklevel=2)
+            _warn(f"{title}: the test split has no labels. It is set aside. ({error})", stacklevel=3)
         else:
             frames[split] = pd.concat(found, ignore_index=True)
     ids_are_known = bool(names)
     names = names or _find_names(frames["train"]["label"], title)
+    if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
+        _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
+        del frames["test"]
+    for split, frame in frames.items():
+        frame["label"] = _label_ids(frame["label"], names, ids_are_known, f"{title}, split {split!r}")
     if len(names) < 2:
         there = f"{len(names)} class ({', '.join(map(shorten, names))})"
         raise DataError(f"{title} has {there}, not two or more. Check label_column=, label_names=.")
-    if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
-        warnings.warn(f"{title}: the labels of the test split are hidden. It is set aside.", DataWarning, stacklevel=2)
-        del frames["test"]
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     splits = {}
-    for split in list(frames):
-        frame = frames.pop(split)  # which frees its memory
-        frame["label"] = _label_ids(frame["label"], names, ids_are_known, f"{title}, split {split!r}")
-        splits[split] = Dataset.from_pandas(frame, features=features, preserve_index=False)
+    for split in list(frames):  # pop() frees the memory of a frame
+        splits[split] = Dataset.from_pandas(frames.pop(split), features=features, preserve_index=False)
     return _cut_missing(splits, title, seed)
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
     """Return a split as a DataFrame with the columns `text`, `label` (an id) and `label_name`.
 
-    Raises
-    ------
-    DataError
-        If the split does not have a `text` of strings and a `label` with names, or a label is missing.
+    Raises a `DataError` if the split lacks a `text` of strings or a `label` with names, or a label is missing.
     """
     names = require_labeled(dataset, "dataset=")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
@@ -220,8 +219,7 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str, name
         texts = pd.Series(as_texts(texts.tolist(), f"{where}, text")[0], dtype="string[pyarrow]")
     if (empty := np.flatnonzero(texts.str.strip() == "")).size:
         found = f"{empty.size} empty texts (rows {', '.join(map(str, empty[:5]))})"
-        message = f"{where}: {found}. They are kept; filter them out if you do not want them."
-        warnings.warn(message, DataWarning, stacklevel=3)
+        _warn(f"{where}: {found}. They are kept; filter them out if you do not want them.")
     return pd.DataFrame({"text": texts, "label": _read_labels(labels, where, dict(enumerate(names)))})
 
 
@@ -294,6 +292,9 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     if missing:
         splits["train"] = train.select(np.sort(kept))
         cut_rows = f"{size} stratified rows each (seed {seed}) were cut from train, which keeps {len(kept)}"
-        message = f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides."
-        warnings.warn(message, DataWarning, stacklevel=3)
+        _warn(f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides.")
     return DatasetDict({split: splits[split] for split in SPLITS})
+
+
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(message, DataWarning, stacklevel=stacklevel)

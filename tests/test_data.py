@@ -212,11 +212,11 @@ def test_paths_begin_at_home_and_may_be_given_by_split(folder, monkeypatch):
         assert rows(load_splits(source)) == ROWS
 
 
-@pytest.mark.parametrize("option", ["name", "revision"])
-def test_what_only_the_hub_has_is_refused_elsewhere(folder, option):
+@pytest.mark.parametrize("option", [{"name": "main"}, {"revision": "main"}, {"seed": -1}, {"seed": "x"}])
+def test_options_that_are_refused(folder, option):
     for source in (folder, "embedded", FRAMES):
-        with pytest.raises(SettingsError, match=f"{option}="):
-            load_splits(source, **{option: "main"})
+        with pytest.raises(SettingsError, match=f"{next(iter(option))}="):
+            load_splits(source, **option)
 
 
 @pytest.mark.parametrize("hidden", [-1, -1.0, "-1", None, np.nan, ""])
@@ -250,6 +250,7 @@ ODD = [["a", "b"], ("a", "b"), {"a": 1}, np.array([1]), b"a", pd.Timestamp(0), 1
     ("source", "message"),
     [
         (make_frame(6, ("a", None, "b")), "row 1: no label; 2 such rows"),
+        (make_frame(6, (None, np.nan, pd.NA)), "row 0: no label; 6 such rows"),
         (make_frame(4, (b"a", b"b")), "row 0: the label is b'a'"),
         *((make_frame(3).assign(label=pd.Series(["a", odd, "b"], dtype=object)), "row 1: the label is") for odd in ODD),
         (make_frame(2).assign(label=pd.array([[1], [2]], pd.ArrowDtype(pa.list_(pa.int64())))), "row 0: the label"),
