@@ -17,13 +17,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError
 from emotion_tutorial.models import DIVERGED, label_names_of, positions_of
 from emotion_tutorial.texts import Texts, as_texts
-from emotion_tutorial.tokenization import context_size, encode, warn_of_truncation
+from emotion_tutorial.tokenization import UNLIMITED, context_size, encode, warn_of_truncation
 
 TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
 """Tokens in a batch, padding included."""
 _modes_lock = threading.Lock()
-_modes: dict[torch.nn.Module, tuple[int, bool]] = {}
-"""Of each module that is at work: how many calls use it, and whether it was in training mode before the first."""
+_modes: dict[torch.nn.Module, list[bool]] = {}
+"""For each module that is at work, whether it was in training mode before each of the calls that use it."""
 
 
 def predict_proba(
@@ -72,24 +72,22 @@ def predict_proba(
 
 
 def predict_logits(
-    texts: Sequence[str],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int | None = None,
-    progress: bool = True,
+    texts: Sequence[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *options: Any
 ) -> npt.NDArray[np.float32]:
-    """Return the logits, (texts, labels) float32, in the order of the texts, which are strings; see `predict_proba`."""
+    """Return the logits, (texts, labels) float32, in the order of the texts, which are strings.
+
+    The options are those of `forward_in_batches`; otherwise see `predict_proba`.
+    """
     limit = context_size(tokenizer, model)
     labels = len(label_names_of(model.config))
     ids, cut = encode(texts, tokenizer, limit)
     warn_of_truncation(cut, limit, "the list", stacklevel=4)
     logits = np.empty((len(texts), labels), dtype=np.float32)
-    for rows, output, _ in forward_in_batches(model, ids, tokenizer, "texts", batch_size, progress):
-        found = getattr(output, "logits", None)
-        if found is None or found.shape != (len(rows), labels):
-            shape = "no logits" if found is None else f"logits of the shape {tuple(found.shape)}"
-            advice = "Load a classifier with load_classifier, and give each logit a name in model.config.id2label."
-            raise CheckpointError(f"The model gives {shape} for {len(rows)} texts and {labels} label names. {advice}")
+    for rows, output, _ in forward_in_batches(model, ids, tokenizer, "texts", *options):
+        found = getattr(output, "logits", torch.empty(0))
+        if found.shape != (len(rows), labels):
+            shown = f"outputs of the shape {tuple(found.shape)} for {len(rows)} texts and {labels} label names"
+            raise CheckpointError(f"The model gives {shown}. Load a classifier, with load_classifier.")
         logits[rows] = found.float().cpu().numpy()
     require_finite(logits, "texts")
     return logits
@@ -113,8 +111,7 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     with _modes_lock:
         for module in modules:
-            users, training = _modes.get(module, (0, module.training))
-            _modes[module] = users + 1, training
+            _modes.setdefault(module, []).append(module.training)
         model.eval()
     try:
         yield
@@ -126,11 +123,11 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     finally:
         with _modes_lock:
             for module in modules:
-                users, training = _modes.pop(module)
-                if users > 1:
-                    _modes[module] = users - 1, training
+                if len(_modes[module]) == 1:
+                    module.training = _modes[module][0]
+                    del _modes[module]
                 else:
-                    module.training = training
+                    _modes[module].pop()
 
 
 def forward_in_batches(
@@ -179,13 +176,11 @@ def forward_in_batches(
     with evaluating(model), tqdm(total=len(order), unit="text", delay=2, disable=not progress) as bar:
         known, positions = len(torch.as_tensor(model.get_input_embeddings().weight)), positions_of(model)
         for row, ids in enumerate(input_ids):
-            if not 0 <= min(ids) <= max(ids) < known:
+            if len(ids) > positions or not 0 <= min(ids) <= max(ids) < known:
+                found = f"{where}[{row}] has {len(ids)} tokens, up to id {max(ids)}"
                 advice = "Use its own tokenizer; for added tokens call model.resize_token_embeddings(len(tokenizer))."
-                raise CheckpointError(f"{where}[{row}] has the token {max(ids)}, and the model knows {known}. {advice}")
-            if positions and len(ids) > positions:
-                advice = "Tokenize with the tokenizer that load_tokenizer gives for this model."
                 raise CheckpointError(
-                    f"{where}[{row}] has {len(ids)} tokens, and the model reads {positions}. {advice}"
+                    f"{found}; the model reads {min(positions, UNLIMITED)}, and knows {known}. {advice}"
                 )
         # Some models find the end of a text, or count positions, by the padding that their configuration names.
         named = model.config.pad_token_id

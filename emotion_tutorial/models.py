@@ -41,9 +41,8 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **NO_CODE)
         config: Any = transformers.AutoConfig.from_pretrained(folder, **NO_CODE)
         with torch.device("meta"):  # where a model has sizes and no weights
-            positions = positions_of(transformers.AutoModel.from_config(config, **NO_CODE))
-        if positions is not None:
-            tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+            body = transformers.AutoModel.from_config(config, **NO_CODE)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions_of(body))
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         named: Any = getattr(config, "pad_token_id", None)
@@ -175,16 +174,16 @@ def label_names_of(config: Any) -> list[str]:
     return [names[str(i)] for i in range(len(given))]
 
 
-def positions_of(model: Any) -> int | None:
-    """Return how many tokens a model can read at once; None if there is no limit that it records.
+def positions_of(model: Any) -> int:
+    """Return how many tokens a model can read at once; a very large number if it records no limit.
 
-    A table of positions with a `padding_idx`, as RoBERTa and its kin have, begins with rows for padding.
+    A table of positions with a `padding_idx`, such as RoBERTa's, begins with rows for padding.
     """
-    limits = [getattr(model.config.get_text_config(), "max_position_embeddings", None)]
+    limits = [getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0]
     for name, table in model.named_modules():
         if "position" in name.rpartition(".")[2] and getattr(table, "padding_idx", None) is not None:
             limits.append(table.num_embeddings - table.padding_idx - 1)
-    return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
+    return min((limit for limit in limits if limit > 0), default=int(1e30))
 
 
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:

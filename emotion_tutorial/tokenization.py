@@ -15,8 +15,11 @@ from emotion_tutorial.models import positions_of
 from emotion_tutorial.texts import as_texts, shorten
 
 Splits = TypeVar("Splits", Dataset, DatasetDict)
+UNLIMITED = 10**6
+"""What is said to be longer than this is not recorded: transformers has very large integers for it."""
+TEXTS_AT_ONCE = 1000
 _tokenizer_lock = threading.Lock()
-"""A tokenizer remembers how the last call wanted texts to be cut, so that two threads must not call it at once."""
+"""A tokenizer remembers how its last call wanted texts to be cut, so that two threads must not call it at once."""
 
 
 def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
@@ -83,8 +86,7 @@ def texts_of(dataset: Dataset, split: str) -> list[str]:
         If there is no column `text`, or a text is missing or is no string.
     """
     if "text" not in dataset.column_names:
-        found = ", ".join(dataset.column_names) or "none"
-        raise DataError(f"Split {split!r} has no column 'text', only {found}. Use rename_column(..., 'text').")
+        raise DataError(f"Split {split!r} has no 'text', only {dataset.column_names}. Use rename_column(..., 'text').")
     return as_texts(dataset["text"][:], f"split {split!r}, text")[0]
 
 
@@ -101,30 +103,19 @@ def encode(
         If the tokenizer has no padding token, or leaves no room for a text.
     """
     added = tokenizer.num_special_tokens_to_add()
-    if tokenizer.pad_token_id is None:
-        raise CheckpointError("The tokenizer has no padding token. Load it with load_tokenizer, which chooses one.")
-    if limit <= added:
-        raise CheckpointError(f"The model reads {limit} tokens, and the tokenizer adds {added}. Choose another one.")
+    if tokenizer.pad_token_id is None or limit <= added:
+        found = f"The tokenizer pads with {tokenizer.pad_token} and adds {added} tokens to a text; {limit} are read"
+        raise CheckpointError(f"{found}. Load it with load_tokenizer, or choose another checkpoint.")
     ids: list[list[int]] = []
     lengths: dict[int, int] = {}
-    if not texts:
-        return ids, lengths
-    with _tokenizer_lock:
-        encoded = tokenizer(
-            list(texts), truncation=True, max_length=limit, return_overflowing_tokens=tokenizer.is_fast, verbose=False
-        )
-    # What was cut off comes as further parts of a text, each with special tokens of its own.
-    for row, part in zip(
-        encoded.get("overflow_to_sample_mapping", range(len(texts))), encoded["input_ids"], strict=True
-    ):
-        if row == len(ids):
-            ids.append(part or [tokenizer.pad_token_id])
-        else:
-            lengths[row] = lengths.get(row, limit) + len(part) - added
-    if not tokenizer.is_fast:  # those remember nothing, and return no parts
-        full = [row for row, kept in enumerate(ids) if len(kept) == limit]
-        lengths = {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
-    return ids, {row: length for row, length in lengths.items() if length > limit}
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        with _tokenizer_lock:
+            some = list(texts[start : start + TEXTS_AT_ONCE])
+            ids += tokenizer(some, truncation=True, max_length=limit)["input_ids"]
+            # Only texts that fill the context can have been cut: those few are encoded again in full.
+            full = [row for row in range(start, len(ids)) if len(ids[row]) == limit]
+            lengths |= {row: len(tokenizer(texts[row], verbose=False)["input_ids"]) for row in full}
+    return [row or [tokenizer.pad_token_id] for row in ids], {row: n for row, n in lengths.items() if n > limit}
 
 
 def encode_with_offsets(text: Any, tokenizer: PreTrainedTokenizerBase, **options: Any) -> BatchEncoding:
@@ -159,9 +150,8 @@ def context_size(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> int:
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(model, Module | None):
         found = f"a {type(model).__name__} and a {type(tokenizer).__name__}"
         raise SettingsError(f"Expected a model and a tokenizer, got {found}. Use load_classifier and load_tokenizer.")
-    known = (tokenizer.model_max_length, None if model is None else positions_of(model))
-    # transformers marks "unknown" by a very large integer.
-    return min((limit for limit in known if limit and 0 < limit < 10**6), default=512)
+    limits = (tokenizer.model_max_length, UNLIMITED if model is None else positions_of(model))
+    return min((limit for limit in limits if 0 < limit < UNLIMITED), default=512)
 
 
 def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
