@@ -9,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 import emotion_tutorial as et
-from emotion_tutorial.caching import digest
+from emotion_tutorial.caching import cached_array, digest
 
 
 def dataset(texts="ab", labels=(0, 1), names="xy") -> Dataset:
@@ -43,10 +43,14 @@ def test_digest_covers_the_content(things):
     assert [digest(copy.deepcopy(thing)) for thing in things] == [digest(thing) for thing in things]
 
 
+@pytest.mark.xfail(strict=True)
 def test_digest_covers_the_files_of_a_folder_wherever_it_is(tmp_path):
     one, same = folder(tmp_path / "one", "text"), folder(tmp_path / "two", "text")
     before = digest(one)
     assert before == digest(same)
+    for name in ("README.md", "customers.json", "training_args.bin"):  # which nobody loads
+        (one / name).write_text("text")
+    assert digest(one) == before
     folder(one, "other")
     assert digest(one) != before
 
@@ -62,3 +66,17 @@ def test_digest_refuses_what_it_cannot_read(thing):
 def test_artifacts_are_in_the_working_folder_by_default(monkeypatch):
     monkeypatch.delenv("EMOTION_TUTORIAL_ARTIFACTS")
     assert et.artifacts_folder() == Path("artifacts")
+
+
+@pytest.mark.xfail(strict=True)
+def test_artifacts_may_be_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", "~/artifacts")
+    assert et.artifacts_folder() == Path.home() / "artifacts"
+
+
+@pytest.mark.xfail(strict=True)
+def test_cached_array_is_that_of_this_version(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
+    for version, computed, expected in (("1", 1, 1), ("1", 2, 1), ("2", 3, 3)):
+        monkeypatch.setattr(et, "__version__", version)
+        assert cached_array("numbers", "key", lambda value=computed: np.array([value])).item() == expected

@@ -1,0 +1,352 @@
+"""Trained models that are found again, and interrupted trainings that go on."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import ClassLabel, DatasetDict, Value
+from pets import QUIETLY, SETTINGS, accuracies, build, make_splits, predictions
+from transformers import Trainer
+
+import emotion_tutorial as et
+
+
+@pytest.fixture(scope="module")
+def splits() -> DatasetDict:
+    return make_splits()
+
+
+@pytest.fixture(scope="module")
+def trained(splits, tiny_checkpoint, tmp_path_factory) -> Trainer:
+    trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def profile(tiny_checkpoint) -> et.Profile:
+    return et.get_profile("quick", checkpoint=str(tiny_checkpoint), **SETTINGS)
+
+
+def forbid_training(monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "train", lambda *args, **kwargs: pytest.fail("trained again"))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_finished_training_is_found_again(splits, profile, tmp_path, monkeypatch, bf16):
+    """Also where its folder was moved, and without pickles; bfloat16 leaves no trace in the model in memory."""
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "here"))
+    first = et.load_or_train(splits, profile, bf16=bf16, **QUIETLY)
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path / "there"))
+    [finished] = [path for path in (tmp_path / "there").iterdir() if path.is_dir()]
+    assert {path.suffix for path in finished.iterdir()} == {".json", ".safetensors"}
+    forbid_training(monkeypatch)
+    again = et.load_or_train(et.tokenize(splits, first.processing_class), profile, bf16=bf16, **QUIETLY)
+    assert again.state.log_history == first.state.log_history
+    assert first.state.log_history[-1]["train_runtime"] > 0
+    for _ in range(2):  # before and after a prediction
+        texts = splits["test"]["text"][:]
+        probabilities = [et.predict_proba(texts, each.model, each.processing_class) for each in (first, again)]
+        pd.testing.assert_frame_equal(*probabilities, check_exact=True)
+        np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["text", "labels", "label names", "checkpoint", "learning_rate", "seed", "bf16", "version"],
+)
+@pytest.mark.xfail(reason='some do')
+def test_other_data_or_settings_train_another_model(splits, profile, tmp_path, changed, monkeypatch):
+    train, settings = splits["train"], {"learning_rate": {"learning_rate": 1e-3}, "seed": {"seed": 1}}
+    other = {
+        "text": train.map(lambda row, i: {"text": row["text"] + "!" * (i == 80)}, with_indices=True),
+        "labels": train.map(lambda row: {"label": 1 - row["label"]}, features=train.features),
+        "label names": train.cast_column("label", ClassLabel(names=["hund", "katze"])),
+    }.get(changed, train)
+    checkpoint = shutil.copytree(profile.checkpoint, tmp_path / "checkpoint")
+    one = dataclasses.replace(profile, checkpoint=str(checkpoint), epochs=1)
+    first = et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    if changed == "checkpoint":
+        encoder = et.load_encoder(checkpoint, "cpu")
+        encoder.embeddings.word_embeddings.weight.mul_(2)
+        encoder.save_pretrained(checkpoint)
+    elif changed == "bf16":  # chosen by the device, not given
+        monkeypatch.setattr("emotion_tutorial.training.has_bfloat16", lambda device: not first.args.bf16)
+    elif changed == "version":
+        monkeypatch.setattr(et, "__version__", "0.0.1")
+    another = dataclasses.replace(one, **settings.get(changed, {}))
+    second = et.load_or_train(DatasetDict(splits, train=other), another, folder=tmp_path, **QUIETLY)
+    assert len([path for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]) == 2
+    assert list(second.model.config.id2label.values()) == other.features["label"].names
+    same = changed in ("label names", "version")
+    assert same == np.array_equal(predictions(first, splits), predictions(second, splits))
+
+
+@pytest.mark.xfail(strict=True)
+def test_what_cannot_shape_a_model_does_not_train_it_again(splits, profile, tmp_path, monkeypatch):
+    checkpoint = shutil.copytree(profile.checkpoint, tmp_path / "checkpoint")
+    one = dataclasses.replace(profile, checkpoint=str(checkpoint), epochs=1)
+    options = QUIETLY | {"class_weights": np.array([1, 2])}
+    first = et.load_or_train(splits, one, folder=tmp_path, **options)
+    forbid_training(monkeypatch)
+    (checkpoint / "README.md").write_text("A model card.")
+    (checkpoint / "customers.json").write_text("{}")
+    arrow = splits.cast_column("text", Value("large_string")).with_format("numpy")
+    quiet = {"disable_tqdm": False, "logging_steps": 7, "logging_strategy": "steps", "save_total_limit": 3}
+    quiet |= {"dataloader_num_workers": 1, "run_name": "again", "report_to": [], "gradient_accumulation_steps": 1}
+    for other in ({"epochs": 1.0}, {"class_weights": {"dog": 2, "cat": 1.0}}, {"seed": np.int64(0)}, quiet):
+        again = et.load_or_train(arrow, one, folder=tmp_path, **(options | other))
+        np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"callbacks": []}, "callbacks"),
+        ({"output_dir": "here"}, "folder="),
+        ({"checkpoint": "embedded"}, "profile"),
+        ({"profile": "quick"}, "get_profile"),
+        ({"learning_rate": 1e7}, "diverged"),
+        ({"folder": ""}, "folder"),
+    ],
+)
+@pytest.mark.xfail(strict=True)
+def test_what_cannot_be_kept_is_refused(splits, profile, tmp_path, options, said):
+    for _ in range(2):
+        with pytest.raises(et.SettingsError, match=said):
+            et.load_or_train(splits, **({"profile": profile, "folder": tmp_path} | QUIETLY | options))
+    assert {path.suffix for path in tmp_path.glob("fine-tuned-*")} <= {".lock", ".training"}
+
+
+@pytest.mark.xfail(strict=True)
+def test_damaged_history_of_a_finished_training_is_named(splits, profile, tmp_path):
+    one = dataclasses.replace(profile, epochs=0.1)
+    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    [state] = tmp_path.glob("fine-tuned-*/trainer_state.json")
+    state.write_text("{")
+    with pytest.raises(et.CheckpointError, match=f"{state}.*train it again"):
+        et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+
+
+def test_what_a_user_put_beside_a_model_stays(splits, profile, tmp_path):
+    """Also the weights of a checkpoint, without the files by which the Trainer knows its own."""
+    one = dataclasses.replace(profile, epochs=1)
+
+    def put(folder: Path) -> Path:
+        (folder / "checkpoint-7").mkdir()
+        (folder / "checkpoint-7" / "model.safetensors").write_bytes(b"mine")
+        return folder / "checkpoint-7" / "model.safetensors"
+
+    kept = [put(tmp_path)]
+    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    kept += [put(path) for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]
+    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 2
+
+
+def test_second_session_says_that_it_waits_for_the_first(splits, profile, tmp_path, monkeypatch):
+    began, go_on, said, train = threading.Event(), threading.Event(), [], Trainer.train
+
+    def wait_and_train(self):
+        began.set()
+        assert go_on.wait(60)
+        return train(self)
+
+    def hear(message, category, *where):
+        if issubclass(category, et.TrainingWarning):
+            said.append(str(message))
+            go_on.set()
+
+    monkeypatch.setattr(Trainer, "train", wait_and_train)
+    monkeypatch.setattr(warnings, "showwarning", hear)
+    ask = partial(et.load_or_train, splits, dataclasses.replace(profile, epochs=1), folder=tmp_path, **QUIETLY)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(ask)
+        assert began.wait(60)
+        second = ask()
+    assert [message for message in said if "waits until it is done" in message] == said != []
+    np.testing.assert_array_equal(predictions(second, splits), predictions(first.result(), splits))
+
+
+def test_new_head_is_trained_once(splits, trained, profile, tmp_path, monkeypatch):
+    et.save_model(trained.model, trained.processing_class, tmp_path / "saved")
+    again = dataclasses.replace(profile, checkpoint=str(tmp_path / "saved"), epochs=1)
+    other = splits.cast_column("label", ClassLabel(names=["a", "b"]))
+    with pytest.raises(et.CheckpointError, match="cat, dog"):
+        et.load_or_train(other, again, folder=tmp_path, **QUIETLY)
+    first = et.load_or_train(other, again, folder=tmp_path, new_head=True, **QUIETLY)
+    forbid_training(monkeypatch)
+    second = et.load_or_train(other, again, folder=tmp_path, new_head=True, **QUIETLY)
+    np.testing.assert_array_equal(predictions(second, splits), predictions(first, splits))
+
+
+def fail_at(monkeypatch, step: int, error: BaseException) -> None:
+    """Let a training fail at its so many-eth step from now."""
+    train, steps = Trainer.training_step, []
+
+    def count(self, *given):
+        steps.append(1)
+        if len(steps) == step:
+            raise error
+        return train(self, *given)
+
+    monkeypatch.setattr(Trainer, "training_step", count)
+
+
+SCRIPT = """
+import json, os, sys
+import datasets, numpy as np, transformers
+import emotion_tutorial as et
+
+folder, last_step, settings, options = sys.argv[1], *map(json.loads, sys.argv[2:])
+train, steps = transformers.Trainer.training_step, []
+
+def train_or_die(self, *given):
+    steps.append(1)
+    if len(steps) == last_step:
+        os.kill(os.getpid(), 9)
+    return train(self, *given)
+
+transformers.Trainer.training_step = train_or_die
+splits, profile = datasets.load_from_disk(folder + "/data"), et.get_profile("quick", **settings)
+for _ in range(2):
+    trainer = et.load_or_train(splits, profile, folder=folder, **options)
+found = trainer.predict(et.tokenize(splits["test"], trainer.processing_class))
+np.save(f"{folder}/rank-{os.environ['RANK']}.npy", found.predictions)
+"""
+
+
+def train_elsewhere(splits, checkpoint, folder: Path, last_step: int, launcher: tuple[str, ...] = ()) -> int:
+    """Train in a process of its own, which is killed at a step; return its exit status."""
+    splits.save_to_disk(folder / "data")
+    (folder / "script.py").write_text(SCRIPT)
+    arguments = map(json.dumps, (last_step, SETTINGS | {"checkpoint": str(checkpoint)}, QUIETLY))
+    command = [sys.executable, *launcher, str(folder / "script.py"), str(folder), *arguments]
+    return subprocess.run(command, timeout=300).returncode
+
+
+@pytest.fixture(scope="module")
+def killed_once(splits, tiny_checkpoint, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    assert train_elsewhere(splits, tiny_checkpoint, folder, 25) != 0
+    return folder.rename(folder.with_name("moved"))
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path) -> Path:
+    """Return the last checkpoint of a training whose process was killed in its third epoch; there is one before it."""
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
+    [folder] = tmp_path.glob("fine-tuned-*.training")
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-10", "checkpoint-20"}
+    return folder / "checkpoint-20"
+
+
+@pytest.mark.xfail(strict=True)
+def test_killed_training_goes_on_wherever_its_folder_is(trained, splits, profile, tmp_path, killed):
+    """The best epoch was the second, so that this training must find its checkpoint."""
+    killed.with_name("checkpoint-30").mkdir()  # as if killed while saving
+    elsewhere = shutil.move(tmp_path, tmp_path.with_name("elsewhere"))
+    with pytest.warns(et.TrainingWarning, match="goes on from step 20"):
+        resumed = et.load_or_train(splits, profile, folder=elsewhere, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+    assert not list(elsewhere.glob("*.training"))
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 0, TORCHRUN) == 0
+    forbid_training(monkeypatch)
+    trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
+    assert max(accuracies(trainer)) > 0.9
+    for rank in (0, 1):
+        np.testing.assert_allclose(np.load(tmp_path / f"rank-{rank}.npy"), predictions(trainer, splits), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True)
+def test_killed_worker_leaves_the_checkpoints_and_the_same_command_goes_on(splits, profile, tmp_path):
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 15, TORCHRUN) != 0
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 1, TORCHRUN) != 0  # at the first step that it takes
+    [newest] = tmp_path.glob("fine-tuned-*.training/checkpoint-*")
+    (newest / "optimizer.pt").write_bytes(b"damaged")
+    before = content(newest)
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 5, TORCHRUN) != 0  # of the first epoch, once more
+    assert content(newest.with_name("damaged-1-checkpoint-10")) == before
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 0, TORCHRUN) == 0
+    whole = tmp_path / "whole"
+    assert train_elsewhere(splits, profile.checkpoint, whole, 0, TORCHRUN) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "rank-1.npy"), np.load(whole / "rank-1.npy"), atol=1e-6)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+@pytest.mark.parametrize("damaged", [["checkpoint-20"], ["checkpoint-10", "checkpoint-20"]], ids=len)
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
+@pytest.mark.xfail(strict=True)
+def test_damaged_checkpoint_is_set_aside_for_the_one_before(trained, splits, profile, tmp_path, killed, name, damaged):
+    for folder in damaged:
+        path = killed.with_name(folder) / name
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(et.TrainingWarning) as said:
+        resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert f"{killed} cannot be read" in str(said[0].message)
+    assert ("from step 10", "from the beginning")[len(damaged) - 1] in str(said[-1].message)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory"), MemoryError(), OSError(28, "No space left"), KeyboardInterrupt()]
+)
+@pytest.mark.xfail(reason='some do')
+def test_every_other_error_is_raised_and_leaves_all_checkpoints(
+    trained, splits, profile, tmp_path, killed, monkeypatch, step, error
+):
+    before = content(killed.parent)
+    with monkeypatch.context() as patched:
+        fail_at(patched, step, error)
+        with pytest.raises(type(error)):
+            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert content(killed.parent) == before
+    resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+@pytest.mark.xfail(strict=True)
+def test_set_aside_checkpoints_stay_until_the_training_is_finished(splits, profile, tmp_path, killed, monkeypatch):
+    (killed / "optimizer.pt").write_bytes(b"")
+    before = content(killed)
+    fail_at(monkeypatch, 15, RuntimeError("in the third epoch"))  # after checkpoint-20 was made again
+    with pytest.raises(RuntimeError, match="in the third epoch"):
+        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert content(killed.with_name("damaged-1-checkpoint-20")) == before
+    assert content(killed) != before
+
+
+@pytest.mark.xfail(strict=True)
+def test_file_that_may_not_be_read_is_not_a_damaged_one(splits, profile, tmp_path, killed):
+    (killed / "optimizer.pt").unlink()
+    (killed / "optimizer.pt").symlink_to("optimizer.pt")  # too many levels of links
+    with pytest.raises(OSError, match=r"optimizer\.pt"):
+        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert killed.is_dir()
