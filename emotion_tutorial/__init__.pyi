@@ -27,7 +27,6 @@ from .features import extract_hidden_states as extract_hidden_states
 from .features import feature_matrix as feature_matrix
 from .features import project_2d as project_2d
 from .baselines import fit_bag_of_words as fit_bag_of_words
-from .baselines import fit_majority as fit_majority
 from .baselines import fit_probe as fit_probe
 from .evaluation import compare as compare
 from .evaluation import compute_metrics as compute_metrics

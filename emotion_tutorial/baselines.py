@@ -1,12 +1,11 @@
-"""What a model has to beat: the majority class, a bag of words, a probe on frozen features."""
+"""What a fine-tuned model has to beat: a bag of words, and a probe on frozen features."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -15,82 +14,93 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.texts import Texts, as_ids, as_labels, as_matrix, as_texts
+from emotion_tutorial.words import find_words
 
 
-def fit_majority(X: npt.ArrayLike, y: npt.ArrayLike) -> DummyClassifier:
-    """Fit the classifier that always answers with the most common label.
-
-    Parameters
-    ----------
-    X
-        Anything with a row per text; it is not looked at.
-    y : (texts,) int
-        Label ids.
-    """
-    return DummyClassifier(strategy="most_frequent").fit(X, y)
-
-
-def fit_bag_of_words(texts: Sequence[str], y: npt.ArrayLike, *, tune: bool = False) -> BaseEstimator:
+def fit_bag_of_words(texts: Texts, y: Any, *, tune: bool = False) -> BaseEstimator:
     """Fit logistic regressions, one per label against the rest, on TF-IDF weighted word counts.
 
-    It sees which words a text has, not in which order.
+    The model sees which words a text has, but not their order. Words are found in any script, as `find_words` in
+    `emotion_tutorial.words` describes. A text without words, such as "?!", counts as one word.
 
     Parameters
     ----------
     texts
-        Raw texts.
-    y : (texts,) int
-        Label ids, two or more different ones.
+        The training texts, one column of strings.
+    y : (texts,)
+        One label for each text: ids, or names. There are two different ones or more.
     tune
-        Choose features (words; or words, pairs of words, and runs of 2 to 5 letters) and
-        regularization by cross-validation in three folds of these texts, for the best macro F1.
-        Takes some 50 times as long. A label with fewer than three texts is never in all folds.
+        Choose the features (words; or words, pairs of words, and runs of 2 to 5 letters) and the regularization by
+        cross-validation in three folds of these texts, for the best macro F1. This takes some 50 times as long. A
+        label with fewer than three texts is missing from some of the folds.
 
     Returns
     -------
     Pipeline or GridSearchCV
-        Takes raw texts. Of a tuned one, `best_params_` are what was chosen.
+        A classifier of raw texts, which can be pickled. If it was tuned, its `best_params_` are what was chosen.
 
     Raises
     ------
     DataError
-        If `y` has fewer than two labels.
+        If a text or a label is missing or is not one, if there is not one label for each text, if all labels are the
+        same, or if there are too few texts to tune.
     """
-    if len(found := np.unique(np.asarray(y))) < 2:
-        raise DataError(f"A classifier needs two labels or more, found {found.tolist()} in y.")
+    strings, index = as_texts(texts)
+    labels = _as_targets(y, index)
     if not tune:
-        return bag_of_words().fit(list(texts), y)
+        return bag_of_words().fit(strings, labels)
     letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
-    both = FeatureUnion([("words", _words(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
-    grid = {"features": [_words(), both], "classifier__estimator__C": [1, 3, 10]}
-    return GridSearchCV(bag_of_words(), grid, scoring="f1_macro", cv=3).fit(list(texts), y)
+    both = FeatureUnion([("words", _word_counts(ngram_range=(1, 2), min_df=2)), ("letters", letters)])
+    grid = {"features": [_word_counts(), both], "classifier__estimator__C": [1, 3, 10]}
+    try:
+        return GridSearchCV(bag_of_words(), grid, scoring="f1_macro", cv=3).fit(strings, labels)
+    except ValueError as error:  # every label is too rare for three folds, or no word occurs in two texts
+        raise DataError(f"{len(strings)} texts are too few to tune in three folds. Use tune=False.") from error
 
 
 def bag_of_words() -> Pipeline:
-    """Return the classifier of `fit_bag_of_words`, not fitted yet."""
+    """Return the classifier of `fit_bag_of_words` before it is fitted."""
     # liblinear is the fastest solver for many sparse features, and knows two classes only: hence one against the rest.
     classifier = OneVsRestClassifier(LogisticRegression(C=10, solver="liblinear"))
-    return Pipeline([("features", _words()), ("classifier", classifier)])
+    return Pipeline([("features", _word_counts()), ("classifier", classifier)])
 
 
-def _words(**options: Any) -> TfidfVectorizer:
-    # A one-letter word such as "i" counts too. Sublinear: a word said twice is not twice as telling.
-    return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", **options)
+def _word_counts(**options: Any) -> TfidfVectorizer:
+    # Sublinear: a word said twice is not twice as telling.
+    return TfidfVectorizer(sublinear_tf=True, tokenizer=_words_or_all, token_pattern=None, **options)
 
 
-def fit_probe(X: npt.NDArray[np.floating], y: npt.ArrayLike) -> Pipeline:
+def _words_or_all(text: str) -> list[str]:
+    return find_words(text) or [text.strip()]
+
+
+def fit_probe(X: npt.ArrayLike, y: Any) -> Pipeline:
     """Fit a logistic regression on frozen features, each scaled to mean 0 and variance 1.
 
     Parameters
     ----------
     X : (texts, dim) float
-        Such as `feature_matrix` returns.
-    y : (texts,) int
-        Label ids, two or more different ones.
+        Features such as `feature_matrix` returns.
+    y : (texts,)
+        One label for each row: ids, or names. There are two different ones or more.
 
     Raises
     ------
-    ValueError
-        If `y` has fewer than two labels.
+    DataError
+        If the features are not a matrix of finite numbers, if a label is missing or is not one, if there is not one
+        label for each row, or if all labels are the same.
     """
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, y)
+    rows = as_matrix(X, "X")
+    index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(rows))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, _as_targets(y, index))
+
+
+def _as_targets(y: Any, texts: pd.Index) -> npt.NDArray[Any]:
+    """Return names or ids as scikit-learn takes them, two different ones or more."""
+    values = as_labels(y, "y", texts)
+    are_names = all(isinstance(value, str) for value in values)
+    labels = np.array(values) if are_names else as_ids(None, y=values)[0]
+    if len(found := np.unique(labels)) < 2:
+        raise DataError(f"A classifier needs two labels or more, but y= has only {found[0]}.")
+    return labels

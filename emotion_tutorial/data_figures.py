@@ -1,4 +1,4 @@
-"""Figures of data: how many texts, how long, and where on a map.
+"""Figures of data: how many texts there are, how long they are, and where they lie on a map.
 
 Functions that draw one panel take `ax=` and return it; nothing calls `show`.
 """
@@ -14,7 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from emotion_tutorial.figure_style import ORANGE, name_rows, new_axes, require_columns, wrap
+from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.figure_style import MOST_ROWS, name_rows, new_axes, require_columns, wrap
+from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts
+from emotion_tutorial.words import word_spans
 
 
 def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -23,39 +26,50 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     Parameters
     ----------
     frame
-        With a column `label_name`, as `to_frame` returns it.
+        A frame with a column `label_name`, such as `to_frame` returns.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, it has no rows, or a label is missing.
     """
     require_columns(frame, "label_name")
+    as_labels(frame["label_name"], "label_name", frame.index)
     counts = frame["label_name"].value_counts(ascending=True)
     ax = new_axes(ax, height=1.2 + 0.4 * len(counts))
-    bars = ax.barh(range(len(counts)), counts)
-    name_rows(ax, counts.index)
-    ax.bar_label(bars, [f"{count:,}  ({count / len(frame):.0%})" for count in counts], padding=4)
+    ax.barh(range(len(counts)), counts)
+    name_rows(ax, counts.index, counts.tolist(), [f"{count:,}  ({count / len(frame):.0%})" for count in counts])
     ax.set(title="Texts per label", xlabel="number of texts", xlim=(0, counts.max() * 1.2))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(axis="x")
     return ax
 
 
-def plot_text_lengths(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None = None) -> Axes:
+def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a box plot of words per text for each label, in the order of `plot_class_distribution`.
 
-    Box: the middle half of the texts; line: the median; whiskers: the last text within 1.5 box lengths; dots: the texts
-    beyond.
+    The box is the middle half of the texts, and the line in it is the median. The whiskers reach to the last text
+    within 1.5 box lengths, and the dots are the texts beyond.
 
     Parameters
     ----------
     frame
-        With columns `text` and `label_name`.
-    limit
-        Words that the model reads at most; drawn as a line.
+        A frame with the columns `text` and `label_name`. Words are what stands between spaces; in scripts without
+        spaces, each character counts as one.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, there are no rows, or a text or a label is missing.
     """
     require_columns(frame, "text", "label_name")
-    lengths = frame["text"].map(lambda text: len(text.split()))
+    texts, index = as_texts(frame["text"], "text")
+    as_labels(frame["label_name"], "label_name", index)
+    lengths = np.array([len(word_spans(text)) for text in texts])
     names = frame["label_name"].value_counts(ascending=True).index
     ax = new_axes(ax, height=1.2 + 0.45 * len(names))
     ax.boxplot(
-        [lengths[frame["label_name"] == name] for name in names],
+        [lengths[(frame["label_name"] == name).to_numpy()] for name in names],
         orientation="horizontal",
         positions=range(len(names)),
         patch_artist=True,
@@ -65,9 +79,6 @@ def plot_text_lengths(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes
         widths=0.6,
     )
     name_rows(ax, names)
-    if limit is not None:
-        ax.axvline(limit, color=ORANGE, linestyle="--", label=f"the model reads about {limit} words")
-        ax.legend(loc="lower right")
     ax.set(title="Words per text", xlabel="number of words", xlim=(0, None))
     ax.grid(axis="x")
     return ax
@@ -79,37 +90,52 @@ def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: S
     Parameters
     ----------
     projection
-        Columns `X` and `Y`, as `project_2d` returns them.
+        A frame with the columns `X` and `Y`, such as `project_2d` returns.
     labels : (texts,) int
-        Ids into `label_names`.
+        Ids into `label_names`, one for each row.
+    label_names
+        The names of the labels in the order of their ids, `MOST_ROWS` of them or fewer.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, a point is not finite, an id has no name, or there are too many labels.
     """
     require_columns(projection, "X", "Y")
-    x, y, labels = projection["X"].to_numpy(), projection["Y"].to_numpy(), np.asarray(labels)
-    columns = min(3, len(label_names))
-    rows = math.ceil(len(label_names) / columns)
+    points = as_matrix(projection[["X", "Y"]], "projection")
+    x, y = points.T
+    names, _ = as_column(label_names, "label_names")
+    if len(names) > MOST_ROWS:
+        raise DataError(
+            f"{len(names)} labels are too many for one figure. Give the rows of {MOST_ROWS} of them or fewer."
+        )
+    [ids] = as_ids(len(names), len(x), labels=labels)
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
     size = (2.6 * columns + 0.8, 2.5 * rows + 0.6)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    extent = (x.min(), x.max(), y.min(), y.max())
+    low = points.min(axis=0)
+    high = np.maximum(points.max(axis=0), low + 1e-9 * np.maximum(1, np.abs(low)))  # even if all points are one
+    extent = (low[0], high[0], low[1], high[1])
     panels = []
     for label, ax in enumerate(axes.flat):
-        if label >= len(label_names):
+        if label >= len(names):
             ax.set_axis_off()
             continue
-        chosen = labels == label
+        chosen = ids == label
         ax.scatter(x, y, s=2, color="0.8", linewidths=0, rasterized=True)
         if chosen.any():
             share = np.full(chosen.sum(), 100 / chosen.sum())
             panels.append(
                 ax.hexbin(x[chosen], y[chosen], share, gridsize=18, extent=extent, mincnt=1, reduce_C_function=np.sum)
             )
-        ax.set_title(f"{wrap(label_names[label], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
+        ax.set_title(f"{wrap(names[label], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
-    largest = max((panel.get_array().max() for panel in panels), default=1)
+    largest = max(panel.get_array().max() for panel in panels)
     for panel in panels:
         panel.set(clim=(0, largest), cmap="viridis_r", linewidth=0)
-    if panels:
-        figure.colorbar(panels[0], ax=axes, label="share of the label's texts (%)", shrink=0.8)
+    figure.colorbar(panels[0], ax=axes, label="share of the label's texts (%)", shrink=0.8)
     figure.suptitle("Where each label's texts lie among all texts (gray)", x=0.01, ha="left", weight="bold")
     figure.supxlabel("first map axis (no unit)", fontsize=9)
     figure.supylabel("second map axis (no unit)", fontsize=9)

@@ -1,7 +1,8 @@
 """How every figure looks: the style, the fonts, the colors, and rows that are named."""
 
+import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,11 @@ from matplotlib.font_manager import get_font_names
 from emotion_tutorial.exceptions import DataError
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
-"""Of Okabe and Ito 2008, as in the style file."""
+"""Two of the colors of Okabe and Ito 2008, which the style file lists."""
+MOST_ROWS = 60
+"""The number of rows of a figure, or panels, that have room for their names."""
+TALLEST = 0.4 * MOST_ROWS
+"""The height of a figure in inches that more rows don't increase."""
 FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic"),
     *("Noto Sans Devanagari", "Kohinoor Devanagari", "Nirmala UI", "Noto Sans Thai", "Noto Emoji", "Segoe UI Emoji"),
@@ -27,8 +32,8 @@ def use_style() -> None:
 
 
 def new_axes(ax: Axes | None, *, width: float = 7, height: float = 4) -> Axes:
-    """Return the given Axes, or new ones of this size in inches."""
-    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+    """Return the given Axes, or new ones of this size in inches, which are never taller than `TALLEST`."""
+    return ax if ax is not None else plt.subplots(figsize=(width, min(height, TALLEST)))[1]
 
 
 def wrap(text: object, width: int = 24, lines: int = 3) -> str:
@@ -36,14 +41,25 @@ def wrap(text: object, width: int = 24, lines: int = 3) -> str:
     return textwrap.fill(str(text), width, max_lines=lines, placeholder=" …")
 
 
-def name_rows(ax: Axes, names: Iterable[object]) -> None:
-    """Name the rows 0, 1, ...: by position, since two names may be cut to the same; a $ in a name is no formula."""
+def name_rows(ax: Axes, names: Iterable[object], ends: Sequence[float] = (), numbers: Sequence[str] = ()) -> None:
+    """Name the rows 0, 1, ..., and write a number at the end of each; of more than `MOST_ROWS` rows, only some.
+
+    Rows are known by their position, since two names may be cut to the same. A $ in a name does not begin a formula.
+    """
     wrapped = [wrap(name, 28, lines=2) for name in names]
-    ax.set_yticks(range(len(wrapped)), wrapped, parse_math=False)
+    shown = range(0, len(wrapped), math.ceil(len(wrapped) / MOST_ROWS))
+    ax.set_yticks(shown, wrapped[:: shown.step], parse_math=False)
+    for row in shown if numbers else ():
+        ax.annotate(numbers[row], (ends[row], row), xytext=(4, 0), textcoords="offset points", va="center")
 
 
 def require_columns(frame: pd.DataFrame, *columns: str) -> None:
-    """Raise a DataError unless the frame has these columns."""
-    if missing := [column for column in columns if column not in frame.columns]:
-        there = ", ".join(map(repr, frame.columns)) or "no columns"
-        raise DataError(f"Missing column {', '.join(map(repr, missing))}; the frame has {there}.")
+    """Raise a DataError unless this is a frame that has rows, and each of these columns once."""
+    found = [*frame.columns] if isinstance(frame, pd.DataFrame) else []
+    if any(found.count(column) != 1 for column in columns):
+        there = (
+            f"the columns {', '.join(map(repr, found[:20]))}" if found else f"a {type(frame).__name__} without columns"
+        )
+        raise DataError(f"Expected a DataFrame with one column {', '.join(map(repr, columns))} each, found {there}.")
+    if frame.empty:
+        raise DataError(f"The frame with the columns {', '.join(map(repr, columns))} has no rows to draw.")

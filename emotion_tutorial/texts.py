@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from datasets import ClassLabel, Column, Dataset, Value
 
@@ -113,6 +114,69 @@ def as_labels(given: Any, name: str, texts: pd.Index) -> list[Any]:
             where = _place(name, row, index)
             raise DataError(f"{where} is {found}. Each text has one label, a name or an id: leave the row out.")
     return values
+
+
+def as_ids(classes: int | None, texts: int | None = None, **given: Any) -> list[npt.NDArray[np.int64]]:
+    """Return columns of label ids, which belong to the same texts, as arrays.
+
+    Parameters
+    ----------
+    classes
+        The number of label names. None: an id is any whole number.
+    texts
+        The number of texts. None: as many as the first column has.
+    **given
+        One or more columns, as `as_column` takes them, by the caller's name for each.
+
+    Raises
+    ------
+    DataError
+        If a value is not an id, such as a name or a fraction (3.0 stands for the id 3, and True for 1); if there is not
+        one id for each text; or if the columns come from pandas and have different indexes.
+    """
+    require_one_index(**given)
+    lowest, highest = (-(2**63), 2**63 - 1) if classes is None else (0, classes - 1)
+    arrays = []
+    for name, column in given.items():
+        column = [*column] if isinstance(column, Iterator) else column
+        texts = len(as_column(column, name)[0]) if texts is None else texts
+        ids = as_labels(column, name, pd.RangeIndex(texts))
+        for row, value in enumerate(ids):
+            if isinstance(value, str) or value != int(value) or not lowest <= value <= highest:
+                expected = "a whole number" if classes is None else f"an id from 0 to {highest}"
+                advice = "The id of a label is its place among the names, counted from 0"
+                raise DataError(f"{name}[{row}] is {shorten(value)}, not {expected}. {advice}.")
+        arrays.append(np.array([*map(int, ids)], dtype=np.int64))
+    return arrays
+
+
+def as_matrix(given: Any, name: str) -> npt.NDArray[Any]:
+    """Return finite numbers as an array with a row for each text.
+
+    Raises
+    ------
+    DataError
+        If it is anything else.
+    """
+    try:
+        matrix = np.asarray(given)
+        matrix = matrix if matrix.dtype.kind in "biuf" else matrix.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name}= is not a matrix of numbers: {shorten(str(error), 200)}.") from error
+    if matrix.ndim != 2 or not matrix.size:
+        found = f"{name}= is a {type(given).__name__} of the shape {matrix.shape}"
+        raise DataError(f"{found}. Give a matrix with a row for each text and a column for each feature or label.")
+    if not (finite := np.isfinite(matrix).all(axis=1)).all():
+        raise DataError(f"{name}[{np.argmin(finite)}] is not finite: it has NaN or infinite values. Leave the row out.")
+    return matrix
+
+
+def require_one_index(**given: Any) -> None:
+    """Raise a DataError if those that come from pandas have different indexes."""
+    indexes = {name: thing.index for name, thing in given.items() if isinstance(thing, pd.Series | pd.DataFrame)}
+    if any(not index.equals(next(iter(indexes.values()))) for index in indexes.values()):
+        names = " and ".join(f"{name}=" for name in indexes)
+        raise DataError(f"{names} have different indexes. Take them from one frame, or give arrays, in one order.")
 
 
 def is_label(value: Any) -> bool:
