@@ -1,29 +1,39 @@
 """Saving and the model card; pushing is tested against the Hub on loopback in test_hub.py."""
 
+import copy
 import errno
+import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from transformers import pipeline, set_seed
 
 from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_proba, push_model, save_model
 from emotion_tutorial.exceptions import CheckpointError, DataError
+from emotion_tutorial.replacing import replaced_whole
 
 NAMES = ["no", "yes", "a|b"]
 TEXTS = ["I saw a movie today and it was really good.", "", "word " * 30]
-KILLED_WHILE_SAVING = """
-import os, sys
-from emotion_tutorial import load_classifier, load_tokenizer, save_model
-model = load_classifier(sys.argv[1], device="cpu")
-save = model.save_pretrained
-model.classifier.weight.data += 1
-model.save_pretrained = lambda folder: (save(folder), os._exit(9))  # as a signal: nothing is tidied up
-save_model(model, load_tokenizer(sys.argv[1]), sys.argv[1])
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from emotion_tutorial.replacing import replaced_whole
+source, target, moves = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+done, replace, rename = [], os.replace, os.rename
+def counted(move):
+    return lambda *paths: os._exit(9) if len(done) == moves else (done.append(paths), move(*paths))[1]
+os.replace, os.rename = counted(replace), counted(rename)
+with replaced_whole(target) as new:
+    shutil.copytree(source, new, dirs_exist_ok=True)
 """
 
 
@@ -72,11 +82,88 @@ def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path,
     assert caught.value is refusal  # said as the system says it
     assert contents(folder) == before
     assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
-    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(folder)], check=False)
-    assert killed.returncode == 9
+
+
+@pytest.mark.xfail(strict=True)
+def test_killed_save_leaves_the_old_model_or_the_new_one(model, tokenizer, tmp_path):
+    """A signal may come before and after each move of a file; never are new names above old weights."""
+    other = copy.deepcopy(model)
+    other.config.id2label = dict(enumerate(["non", "oui", "si"]))
+    other.classifier.weight.data += 1
+    new = save_model(other, tokenizer, tmp_path / "new")
+    (new / ".saving.lock").unlink()
+    expected = [predict_proba(TEXTS, either, tokenizer) for either in (model, other)]
+    seen = []
+    for moves in range(20):
+        folder = save_model(model, tokenizer, tmp_path / str(moves))
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(new), str(folder), str(moves)], check=False)
+        found = predict_proba(TEXTS, load_classifier(folder, device="cpu"), load_tokenizer(folder))
+        seen.append([frame.equals(found) for frame in expected])
+        assert sum(seen[-1]) == 1
+        assert list(contents(folder)) == list(contents(save_model(model, tokenizer, folder)))
+        assert not [path.name for path in folder.iterdir() if path.is_dir()]  # what was left is gone
+        if not killed.returncode:
+            break
+    assert seen == [[True, False]] + [[False, True]] * moves
+    assert moves == len(contents(new)) + 1
+
+
+def test_save_that_cannot_replace_the_weights_changes_nothing(model, tokenizer, tmp_path, monkeypatch):
+    """On Windows, another program may have them mapped into its memory."""
+    folder = save_model(model, tokenizer, tmp_path, limits=["first"])
+    before = contents(folder)
+    monkeypatch.setattr(os, "replace", Mock(side_effect=PermissionError(errno.EACCES, "in use")))
+    with pytest.raises(PermissionError):
+        save_model(model, tokenizer, folder, limits=["second"])
     assert contents(folder) == before
+    assert not [path.name for path in folder.iterdir() if path.is_dir()]
 
 
+@pytest.mark.xfail(strict=True)
+def test_threads_that_save_into_one_folder_do_not_mix(tmp_path):
+    def save(number: int) -> None:
+        with replaced_whole(tmp_path) as new:
+            for name in "abcdef":
+                (new / name).write_text(str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(50)))
+    assert len({(tmp_path / name).read_text() for name in "abcdef"}) == 1
+
+
+ODD = [
+    "a | b",
+    "`code`",
+    "one\n---\ntwo",
+    "<script>alert(1)</script>",
+    "[x](javascript:y)",
+    "# *big*",
+    "{{ 7 * 7 }}",
+    "&lt;",
+    "",
+]
+
+
+@pytest.mark.xfail(strict=True)
+def test_card_shows_odd_names_as_they_are(tiny_checkpoint, tokenizer, tmp_path):
+    names = [*ODD, "snake_case", "plain"]
+    odd = load_classifier(tiny_checkpoint, names, "cpu")
+    row = {"name": ODD[0], "metric": "f1", "value": 0.9, "low": 0.8, "high": 1.0, "support": 50}
+    metrics = pd.DataFrame([row | {"name": name} for name in names])
+    text = card_of(
+        odd, tokenizer, tmp_path, name=ODD[2], data=ODD[2], metrics=metrics, hyperparameters={ODD[0]: ODD[3]}
+    )
+    assert ModelCard(text).data.model_name == ODD[2]
+    html = MarkdownIt("commonmark").enable("table").render(ModelCard(text).text)
+    shown = re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)
+    assert not re.findall(r"<(?!/?(?:h\d|p|pre|table|thead|tbody|tr|td|th|ul|li)\b)", shown)
+    cells = [unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", shown)]
+    for name in names:
+        assert " ".join(name.split()) in cells
+    assert len(cells) == 5 * len(names) + 2
+
+
+@pytest.mark.xfail(strict=True)
 def test_card_says_what_was_given(model, tokenizer, tmp_path):
     rng = np.random.default_rng(0)
     y_true = rng.integers(0, 3, 200)
@@ -86,7 +173,7 @@ def test_card_says_what_was_given(model, tokenizer, tmp_path):
     text = card_of(model, tokenizer, tmp_path, name="mine", **given)
     accuracy = metrics.set_index("metric").loc["accuracy"]
     measured = f"{accuracy['value']:.3f} | {accuracy['low']:.3f} to {accuracy['high']:.3f} | 200 |"
-    for line in ("one of 3 labels: no, yes, a|b.", f"| overall | accuracy | {measured}", r"| a\|b | f1 |",
+    for line in ("one of 3 labels: no, yes, a\\|b.", f"| overall | accuracy | {measured}", r"| a\|b | f1 |",
                  "at most 512 tokens", "- Tested on English only.", "| learning_rate | 0.0002 |"):  # fmt: skip
         assert line in text
     header = ModelCard(text).data  # as the Hub reads it
