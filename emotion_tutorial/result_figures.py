@@ -49,8 +49,9 @@ def plot_confusion_matrix(
     DataError
         If an id has no name, or there are not as many predicted as true ids.
     """
-    names = [wrap(name, 14, lines=2) for name in as_column(label_names, "label_names")[0]]
+    names, _ = as_column(label_names, "label_names")
     classes = len(names)
+    names = [wrap(name, 14, lines=2) if classes <= 12 else wrap(name, lines=1) for name in names]
     y_true, y_pred = as_ids(classes, y_true=y_true, y_pred=y_pred)
     shares = confusion_matrix(y_true, y_pred, labels=range(classes), normalize="true")
     cell, size = (0.75, 9) if classes <= 12 else (0.45, 6)
