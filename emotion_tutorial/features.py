@@ -66,12 +66,12 @@ def extract_hidden_states(
     for name, value, known in (("pooling", pooling, Pooling), ("precision", precision, Precision)):
         if value not in get_args(known):
             raise SettingsError(f"Unknown {name} {value!r}. Choose one of {', '.join(get_args(known))}.")
-    if precision == "auto":
-        precision = "bfloat16" if has_bfloat16(encoder.device) else "float32"
-    dtype = getattr(torch, precision)
+    limit = context_size(tokenizer, encoder)
     body: Any = encoder.base_model
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(body.device) else "float32"
+    dtype = getattr(torch, precision)
     worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
-    limit = context_size(tokenizer, body)
     starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
     vector = "last" if pooling == "cls" and not starts_with_cls else pooling
     extracted = {}
@@ -162,12 +162,12 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     """Project features to the plane with UMAP, after scaling each to [0, 1].
 
-    Distances are cosine distances. With one seed, one machine and one set of versions, the picture
-    is always the same; the seed costs UMAP its parallelism.
+    Distances are cosine distances. With one seed, one machine and one set of versions, the picture is always the
+    same. The seed costs UMAP its parallelism.
 
     Parameters
     ----------
-    X : (texts, dim) float
+    X : (texts, dim) float, of four texts or more
     seed
         For UMAP's random start and sampling.
 
@@ -178,6 +178,8 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
 
     Raises
     ------
+    DataError
+        If X is no such matrix, or holds a value that is not finite.
     MissingExtraError
         If UMAP is not installed.
 
@@ -190,7 +192,14 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     except ImportError as error:
         raise MissingExtraError('UMAP is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
     from sklearn.preprocessing import MinMaxScaler
+    from sklearn.utils import check_array
 
-    scaled = MinMaxScaler().fit_transform(X)
+    try:
+        scaled = MinMaxScaler().fit_transform(check_array(X, ensure_min_samples=4))
+    except (TypeError, ValueError) as error:
+        found = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(
+            f"X cannot be projected: {found}. Give the X of feature_matrix, with four texts or more."
+        ) from error
     projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(scaled)
     return pd.DataFrame(projection, columns=["X", "Y"])

@@ -108,11 +108,11 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     CheckpointError
         If the model fails; that memory runs out remains the error that it is.
     """
-    modules = list(model.modules())
     with _modes_lock:
+        modules = [module for module in model.modules() if module.training or module in _modes]
         for module in modules:
             _modes.setdefault(module, []).append(module.training)
-        model.eval()
+            module.training = False
     try:
         yield
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:

@@ -44,8 +44,8 @@ def loss_frame(
         As in `predict_proba`.
     """
     names = require_labeled(dataset, "dataset=")
-    if names != label_names_of(model.config):
-        found = f"the labels {', '.join(names)}, and the model {', '.join(label_names_of(model.config))}"
+    if names != (own := label_names_of(getattr(model, "config", None))):
+        found = f"the labels {', '.join(names)}, and the model {', '.join(own)}"
         raise DataError(f"The data have {found}. Take the model of these labels, or its label_names= for the data.")
     columns = dataset.with_format(None).select_columns(["text", "label"])[:]
     texts, labels = as_texts(columns["text"], "dataset['text']")[0], torch.tensor(columns["label"], dtype=torch.long)

@@ -43,6 +43,9 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         with torch.device("meta"):  # where a model has sizes and no weights
             body = transformers.AutoModel.from_config(config, **NO_CODE)
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions_of(body))
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one that knows no words
+        advice = "Save its tokenizer into the same folder: load_tokenizer(...).save_pretrained(folder)."
+        raise CheckpointError(f"{checkpoint} has no tokenizer, or one without a vocabulary. {advice}")
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         named: Any = getattr(config, "pad_token_id", None)

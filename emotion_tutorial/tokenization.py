@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from datasets import Dataset, DatasetDict
-from torch.nn import Module
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
@@ -133,13 +132,13 @@ def encode_with_offsets(text: Any, tokenizer: PreTrainedTokenizerBase, **options
             f"Expected one text, a string, and got a {type(text).__name__}: {shorten(text)}. Give one text."
         )
     [text], _ = as_texts(text, "text")
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(f"{type(tokenizer).__name__} cannot say where a token stands. Load a fast tokenizer.")
     with _tokenizer_lock:
         return tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False, **options)
 
 
-def context_size(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> int:
+def context_size(tokenizer: PreTrainedTokenizerBase, *models: Any) -> int:
     """Return how many tokens of a text are read: what tokenizer and model both can, or 512 if neither records it.
 
     Raises
@@ -147,10 +146,14 @@ def context_size(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> int:
     SettingsError
         If they are not a tokenizer and a model.
     """
-    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(model, Module | None):
-        found = f"a {type(model).__name__} and a {type(tokenizer).__name__}"
-        raise SettingsError(f"Expected a model and a tokenizer, got {found}. Use load_classifier and load_tokenizer.")
-    limits = (tokenizer.model_max_length, UNLIMITED if model is None else positions_of(model))
+    for given, part in [
+        (tokenizer, "num_special_tokens_to_add"),
+        *((model, "get_input_embeddings") for model in models),
+    ]:
+        if not hasattr(given, part):
+            found = f"Expected a tokenizer and a model of transformers, and found a {type(given).__name__}"
+            raise SettingsError(f"{found}. Use load_tokenizer, and load_classifier or load_encoder.")
+    limits = (tokenizer.model_max_length, *map(positions_of, models))
     return min((limit for limit in limits if 0 < limit < UNLIMITED), default=512)
 
 

@@ -191,6 +191,13 @@ def test_projection_is_seeded():
     assert not np.allclose(first, et.project_2d(X, seed=2))
 
 
+@pytest.mark.parametrize("X", [None, np.zeros(3), np.eye(3), np.full((12, 3), np.nan), [["a"] * 3] * 9], ids=str)
+def test_what_cannot_be_projected_is_refused(X):
+    pytest.importorskip("umap")
+    with pytest.raises(et.DataError, match="feature_matrix"):
+        et.project_2d(X)
+
+
 def test_projection_without_umap_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(et.MissingExtraError, match="notebooks"):

@@ -228,15 +228,22 @@ def test_batches_of_a_size_give_the_same(model, tokenizer, capsys):
             et.predict_proba(TEXTS, model, tokenizer, batch_size=size)
 
 
-@pytest.mark.parametrize("wrong", ["body", "name", "tokenizer", "padding"])
-def test_what_is_no_classifier_or_no_tokenizer_is_said(model, tokenizer, wrong):
+@all_calls
+@pytest.mark.parametrize("wrong", ["nothing", "name", "parallel", "tokenizer", "padding"])
+def test_what_is_no_model_or_no_tokenizer_is_said(model, tokenizer, call, wrong):
     unpadded = copy.deepcopy(tokenizer)
     unpadded.pad_token = None
     given = {
-        "body": (model.base_model, tokenizer),
+        "nothing": (None, tokenizer),
         "name": ("embedded", tokenizer),
-        "tokenizer": (tokenizer, model),
+        "parallel": (torch.nn.DataParallel(model), tokenizer),
+        "tokenizer": (model, "embedded"),
         "padding": (model, unpadded),
     }
     with pytest.raises(et.TutorialError, match="load_"):
-        et.predict_proba("a", *given[wrong])
+        call(*given[wrong])
+
+
+def test_body_without_a_head_is_said(model, tokenizer):
+    with pytest.raises(et.CheckpointError, match="load_classifier"):
+        et.predict_proba("a", model.base_model, tokenizer)

@@ -216,6 +216,12 @@ def test_weights_in_memory_do_not_change_with_their_file(saved):
         assert torch.equal(weight, before[name])
 
 
+def test_checkpoint_without_a_tokenizer_is_said(saved):
+    """Transformers gives one to which each word is unknown."""
+    with pytest.raises(et.CheckpointError, match="no tokenizer"):
+        et.load_tokenizer(saved)
+
+
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99", 3.5])
 def test_unknown_device_is_said(tiny_checkpoint, device):
     with pytest.raises(et.SettingsError, match="device"):
