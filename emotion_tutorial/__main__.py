@@ -7,11 +7,13 @@ import argparse
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
+from emotion_tutorial.exceptions import needed_from
 from emotion_tutorial.profiles import PROFILES
 
 SETTINGS = ("data", "text_column", "label_column", "checkpoint", "learning_rate", "epochs", "batch_size", "seed")
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         result = options.command(options)
-    except et.TutorialError as error:
+    except (et.TutorialError, OSError) as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
     if result is not None and os.environ.get("RANK", "0") == "0":
         print(json.dumps(result))
@@ -71,17 +73,21 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Classify texts over HTTP; a saved model that has no ONNX export, or an older one, gets one."""
-    folder: Path = options.folder
-    saved = max((path.stat().st_mtime for path in folder.glob("*.safetensors")), default=0)
-    exports = [folder / "export.json", folder / "onnx" / "export.json"]
-    if not any(path.is_file() and path.stat().st_mtime >= saved for path in exports) and saved:
-        model, tokenizer = et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder)
-        et.export_onnx(model, tokenizer, folder / "onnx")
-    local = options.host in ("127.0.0.1", "localhost", "::1")
-    app = et.create_app(folder, **({} if local else {"allowed_hosts": ["*"]}))
-    import uvicorn  # create_app says what to install if it is missing
+    """Classify texts over HTTP; a saved model without an ONNX export of what it is now is exported first."""
+    with needed_from("serve"):
+        import uvicorn
 
+        from emotion_tutorial.onnx_classifier import find_export
+    export = find_export(options.folder)
+    if export is None:
+        model, tokenizer = et.load_classifier(options.folder, device="cpu"), et.load_tokenizer(options.folder)
+        try:
+            export = et.export_onnx(model, tokenizer, options.folder / "onnx")
+        except et.CheckpointError as error:  # it may be right without int8
+            export = et.export_onnx(model, tokenizer, options.folder / "onnx", quantize=False)
+            warnings.warn(f"Served in float32, which is slower: {error}", et.DataWarning, stacklevel=2)
+    local: Any = {} if options.host in ("127.0.0.1", "localhost", "::1") else {"allowed_hosts": ["*"]}
+    app = et.create_app(export, threads=options.threads, **local)
     uvicorn.run(app, host=options.host, port=options.port, access_log=False)
 
 
@@ -110,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--checkpoint", help="embedded, a Hub id or a folder")
         sub.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
     subs["finetune"].add_argument("--learning-rate", type=float)
-    subs["finetune"].add_argument("--epochs", type=int)
+    subs["finetune"].add_argument("--epochs", type=float, help="passes over the training texts")
     subs["finetune"].add_argument("--batch-size", type=int, help="texts per optimizer step, of all processes together")
     subs["finetune"].add_argument("--seed", type=int)
     subs["extract"].add_argument("--pooling", choices=["cls", "mean"], default="cls")
@@ -118,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     subs["serve"].add_argument("folder", type=Path, help="a saved model, or an export")
     subs["serve"].add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; no password")
     subs["serve"].add_argument("--port", type=int, default=8000, help="0: any that is free")
+    subs["serve"].add_argument("--threads", type=int, help="threads of the CPU that compute; all, unless given")
     return parser
 
 

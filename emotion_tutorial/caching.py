@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,24 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 
+import emotion_tutorial
 from emotion_tutorial.exceptions import DataWarning
-from emotion_tutorial.replacing import replaced_whole
+from emotion_tutorial.replacing import as_folder, replaced_whole
+
+LOADED = re.compile(
+    r"(adapter_)?config\.json|.*\.safetensors(\.index\.json)?|"
+    r".*token.*\.json|vocab.*|merges\.txt|bpe\.codes|.*\.(model|spm|tiktoken)"
+)
+"""The files of a checkpoint that are loaded: its configuration, weights, and tokenizer."""
 
 
 def artifacts_folder() -> Path:
-    """Return the folder for trained models and cached results: `EMOTION_TUTORIAL_ARTIFACTS`, or `artifacts`."""
-    return Path(os.environ.get("EMOTION_TUTORIAL_ARTIFACTS") or "artifacts")
+    """Return the folder for trained models and cached results.
+
+    It is the one that the environment variable `EMOTION_TUTORIAL_ARTIFACTS` names, in which `~` is the home folder,
+    or else `artifacts` in the working folder.
+    """
+    return as_folder(os.environ.get("EMOTION_TUTORIAL_ARTIFACTS", "").strip() or "artifacts")
 
 
 def digest(*things: Any) -> str:
@@ -28,8 +40,9 @@ def digest(*things: Any) -> str:
     Parameters
     ----------
     *things
-        `Dataset`, models (by their configuration and weights), paths of folders (by their files, not those of
-        subfolders), and whatever JSON can express: of splits, give each; of arrays, their `tolist()`.
+        Any number of `Dataset` (for splits, give each one), models (their configuration and weights are read),
+        folders of checkpoints as `Path` (the files that are loaded are read, and not a README beside them), and
+        whatever JSON can express (for an array, give its `tolist()`).
 
     Raises
     ------
@@ -44,6 +57,12 @@ def digest(*things: Any) -> str:
     return sha.hexdigest()[:16]
 
 
+def versioned_digest(*things: Any) -> str:
+    """Return the `digest` of things and of the package's version, as another version may make other results of them."""
+    version: str = emotion_tutorial.__version__  # type: ignore[attr-defined]
+    return digest(version, *things)
+
+
 def _pieces(thing: Any) -> Iterator[bytes]:
     yield type(thing).__name__.encode()
     if isinstance(thing, Dataset):
@@ -56,7 +75,7 @@ def _pieces(thing: Any) -> Iterator[bytes]:
             yield f"{name} {weight.dtype} {tuple(weight.shape)}".encode()
             yield weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(thing, Path):
-        for path in sorted(path for path in thing.iterdir() if path.is_file()):
+        for path in sorted(path for path in thing.iterdir() if path.is_file() and LOADED.fullmatch(path.name)):
             yield path.name.encode()
             with path.open("rb") as file:
                 yield hashlib.file_digest(file, "sha256").digest()
@@ -70,11 +89,12 @@ def cached_array(kind: str, key: str, compute: Callable[[], npt.NDArray[Any]]) -
     Parameters
     ----------
     kind, key
-        Make the name of the file. The key is a `digest` of everything that shapes the array.
+        They make the name of the file, together with the version of the package. The key is a `digest` of everything
+        else that shapes the array.
     compute
         Called if there is no such file, or it cannot be read.
     """
-    path = artifacts_folder() / f"{kind}-{key}.npy"
+    path = artifacts_folder() / f"{kind}-{versioned_digest(key)}.npy"
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):  # not there, or damaged

@@ -1,5 +1,8 @@
 """What can go wrong. A message says what was found, where, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TutorialError(Exception):
     """Base of the errors that this package raises; each kind is also the built-in error that fits."""
@@ -35,3 +38,21 @@ class DataWarning(UserWarning):
 
 class TrainingWarning(UserWarning):
     """A training did not simply run from its start to its end."""
+
+
+@contextmanager
+def needed_from(extra: str) -> Iterator[None]:
+    """Say which optional dependencies to install if an import fails.
+
+    Raises
+    ------
+    MissingExtraError
+        If something is not installed, or cannot be imported.
+    """
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        what = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
+        raise MissingExtraError(f'{what}. Run: pip install "emotion-tutorial[{extra}]".') from error

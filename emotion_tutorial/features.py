@@ -80,16 +80,14 @@ def extract_hidden_states(
             ids = dataset["input_ids"][:]
             if "attention_mask" in dataset.column_names:
                 rows = zip(ids, dataset["attention_mask"][:], strict=True)
-                ids = [[token for token, real in zip(*row, strict=True) if real] for row in rows]
-            if not all(ids):
-                empty = next(row for row, tokens in enumerate(ids) if not tokens)
-                raise DataError(f"Split {split!r}, row {empty}, has no token ids. Tokenize it with tokenize().")
+                ids = [[token for token, real in zip(row or [], mask, strict=True) if real] for row, mask in rows]
+            if empty := [row for row, tokens in enumerate(ids) if not tokens]:
+                raise DataError(f"Split {split!r}, row {empty[0]}, has no token ids. Tokenize it with tokenize().")
         else:
             ids, cut = encode(texts_of(dataset, split), tokenizer, limit)
             warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
-        compute = partial(
-            _hidden_states, worker, ids, tokenizer, vector, f"split {split!r}, row ", batch_size, progress
-        )
+        options = (f"split {split!r}, row ", batch_size, progress)
+        compute = partial(_hidden_states, worker, ids, tokenizer, vector, *options)
         shaped_by = (ids, body, vector, precision)
         vectors = cached_array("hidden-states", digest(*shaped_by), compute) if cache else compute()
         kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])

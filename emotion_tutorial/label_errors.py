@@ -1,15 +1,18 @@
 """Which labels may be wrong: texts ranked by classifiers that have not seen them."""
 
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import sklearn
 from cleanlab.rank import get_label_quality_scores
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from emotion_tutorial.baselines import bag_of_words
 from emotion_tutorial.caching import cached_array, digest
@@ -17,7 +20,9 @@ from emotion_tutorial.checkpoints import locate_checkpoint
 from emotion_tutorial.exceptions import DataError, SettingsError
 from emotion_tutorial.inference import predict_proba
 from emotion_tutorial.profiles import Profile, get_profile
+from emotion_tutorial.texts import Texts, as_labels, as_texts, shorten
 from emotion_tutorial.training import build_trainer
+from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
 
 Method = Literal["bag_of_words", "fine_tuned", "combined"]
 FOLDS = {"bag_of_words": 5, "fine_tuned": 2}
@@ -25,8 +30,8 @@ FOLDS = {"bag_of_words": 5, "fine_tuned": 2}
 
 
 def find_label_errors(
-    texts: Sequence[str],
-    labels: Sequence[int] | Sequence[str],
+    texts: Texts,
+    labels: Iterable[int] | Iterable[str],
     label_names: Sequence[str] | None = None,
     *,
     method: Method = "bag_of_words",
@@ -34,7 +39,7 @@ def find_label_errors(
     profile: Profile | None = None,
     seed: int = 0,
     cache: bool = True,
-    **training_arguments: Any,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Rank texts by how improbable their label is to a classifier that has not seen them.
 
@@ -44,97 +49,111 @@ def find_label_errors(
     Parameters
     ----------
     texts, labels
-        As many labels as texts; ids, or names.
+        One column each, with as many labels as texts. The labels are ids or names.
     label_names
-        In id order. None: the labels that occur, sorted.
+        In id order. None means the labels that occur, sorted.
     method
-        `bag_of_words`: `fit_bag_of_words`, in seconds. `fine_tuned`: a fine-tuned encoder for each fold, which takes
-        as long as a training for each. `combined`: the mean of the two.
+        `bag_of_words` uses `fit_bag_of_words` and takes seconds. `fine_tuned` fine-tunes an encoder for each fold,
+        which takes as long as that many trainings. `combined` is the mean of the two.
     folds
-        None: 5 for `bag_of_words`, 2 for `fine_tuned`.
+        None means 5 for `bag_of_words` and 2 for `fine_tuned`.
     profile
-        Checkpoint and hyperparameters for `fine_tuned`. None: `get_profile()`.
+        Checkpoint and hyperparameters for `fine_tuned`. None means `get_profile()`.
     seed
         For the folds and the trainings.
     cache
-        Keep the probabilities in the artifacts folder, under a name that covers everything that shapes them.
-    **training_arguments
-        For `build_trainer`.
+        Whether the probabilities are kept in the artifacts folder, under a name that covers everything that shapes
+        them.
+    **settings
+        For `build_trainer`, except for `callbacks`.
 
     Returns
     -------
     DataFrame
-        The most suspicious first: `row`, `text`, `label` (the given one), `suggested_label` (the most
-        probable one) and `score`, 1 minus cleanlab's label quality, in [0, 1].
+        The most suspicious first, with the index of the texts, or the row numbers where they have none: `text`,
+        `label` (the given one), `suggested_label` (the most probable one) and `score`, 1 minus cleanlab's label
+        quality, in [0, 1].
 
     Raises
     ------
     SettingsError
-        If there is no such method, or there are fewer than two folds.
+        If there is no such method, if there are fewer than two folds, or as `build_trainer` does.
     DataError
-        If there is not one label for each text, a text is no string, a label is unknown, all are the same, or one
-        has fewer texts than folds.
+        If texts or labels are not one column, if there is not one label for each text, if one is missing or unknown,
+        if all labels are the same, or if one has fewer texts than folds.
 
     Notes
     -----
     The score is the self-confidence of confident learning, reversed: Northcutt, Jiang and Chuang
     2021, Confident Learning, arXiv:1911.00068.
     """
-    if method not in get_args(Method):
+    if method not in [*get_args(Method)]:
         raise SettingsError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
-    texts = list(texts)
-    ids, names = _label_ids(texts, list(labels), label_names)
-    profile = profile or get_profile()
-    settings = {**profile.hyperparameters, "seed": seed, **training_arguments}
+    strings, index = as_texts(texts)
+    ids, names = _label_ids(as_labels(labels, "labels", index), label_names)
+    profile = get_profile() if profile is None else profile
+    settings = hyperparameters_of(profile) | {"seed": seed} | settings
+    shaping = shaping_settings(names, ids.tolist(), **settings)
     found = []
     for kind in FOLDS if method == "combined" else [method]:
-        parts = FOLDS[kind] if folds is None else folds
-        _require_texts(ids, names, parts)
-
-        def compute(kind: str = kind, parts: int = parts) -> npt.NDArray[np.floating]:
-            every, found = np.array(texts, dtype=object), np.empty((len(texts), len(names)))
-            for rows, unseen in StratifiedKFold(parts, shuffle=True, random_state=seed).split(every, ids):
-                if kind == "bag_of_words":
-                    found[unseen] = bag_of_words().fit(every[rows], ids[rows]).predict_proba(every[unseen])
-                else:
-                    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-                    train = Dataset.from_dict({"text": list(every[rows]), "label": ids[rows]}, features=features)
-                    found[unseen] = _fine_tuned(train, list(every[unseen]), profile.checkpoint, settings)
-            return found
-
-        shaped_by = [texts, ids.tolist(), kind, parts, seed]
+        count = FOLDS[kind] if folds is None else folds
+        _require_texts(ids, names, count)
+        rows = StratifiedKFold(count, shuffle=True, random_state=seed)
+        shaped_by = [strings, ids.tolist(), kind, count, seed]
         if kind == "fine_tuned":
-            shaped_by += [names, settings, locate_checkpoint(profile.checkpoint)]
+            compute = partial(_judge_fine_tuned, strings, ids, names, rows, profile.checkpoint, settings)
+            shaped_by += [names, shaping, locate_checkpoint(profile.checkpoint)]
+        else:
+            compute = partial(_judge_by_words, strings, ids, rows)
+            # Functions are written with an address, which differs each time.
+            shaped_by += [sklearn.__version__, re.sub(" at 0x[0-9a-f]+", "", str(bag_of_words().get_params()))]
         found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
     probabilities = np.mean(found, axis=0)
-    frame = pd.DataFrame({"row": np.arange(len(texts)), "text": texts, "label": [names[i] for i in ids]})
+    frame = pd.DataFrame({"text": strings, "label": [names[i] for i in ids]}, index=index)
     frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
     frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
-    return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    return frame.sort_values("score", ascending=False, kind="stable")
 
 
-def _fine_tuned(
-    train: Dataset, unseen: list[str], checkpoint: str, settings: dict[str, Any]
+def _judge_by_words(texts: list[str], ids: npt.NDArray[np.int64], folds: StratifiedKFold) -> npt.NDArray[np.floating]:
+    """Return the probabilities of each text, (texts, labels), by a bag of words that has not seen it."""
+    try:
+        return cross_val_predict(bag_of_words(), texts, ids, cv=folds, method="predict_proba")
+    except ValueError as error:
+        raise DataError(f"No bag of words can be made of some folds: {error}. Choose method='fine_tuned'.") from error
+
+
+def _judge_fine_tuned(
+    texts: list[str], ids: Any, names: list[str], folds: StratifiedKFold, checkpoint: str, settings: dict[str, Any]
 ) -> npt.NDArray[np.floating]:
-    """Fine-tune on some texts, and return the probabilities of others; nothing is evaluated or saved on the way."""
-    splits = DatasetDict(train=train, validation=train.select(range(1)))
-    nothing: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-    with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
-        trainer: Any = build_trainer(splits, checkpoint, output_dir=folder, **(nothing | settings))
-        trainer.train()
-    return predict_proba(unseen, trainer.model, trainer.processing_class).to_numpy()
+    """Return the probabilities of each text, (texts, labels), by a fine-tuned encoder that has not seen it."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    data, found = (
+        Dataset.from_dict({"text": texts, "label": ids}, features=features),
+        np.empty((len(texts), len(names))),
+    )
+    for rows, unseen in folds.split(texts, ids):
+        splits = DatasetDict(train=data.select(rows), validation=data.select(rows[:1]))  # nothing is evaluated
+        with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
+            options = {"eval_strategy": "no", "save_strategy": "no", "output_dir": folder} | settings
+            trainer: Any = build_trainer(splits, checkpoint, **options)
+            trainer.train()
+        found[unseen] = predict_proba(data[unseen]["text"], trainer.model, trainer.processing_class)
+    return found
 
 
-def _label_ids(
-    texts: list[str], labels: list[Any], label_names: Sequence[str] | None
-) -> tuple[npt.NDArray[np.int64], list[str]]:
+def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Return the labels as ids of those that occur, and the names of these."""
-    if len(texts) != len(labels) or not labels or not all(isinstance(text, str) for text in texts):
-        raise DataError(f"Expected strings and a label for each, got {len(texts)} texts and {len(labels)} labels.")
-    values = sorted(set(labels) - {None}) if label_names is None else list(label_names)
-    known: dict[Any, int] = {value: i for i, value in enumerate(values)}
-    if label_names is not None:
-        known |= {i: i for i in range(len(values))}
+    if label_names is None:
+        if len({isinstance(label, str) for label in labels}) > 1:
+            raise DataError("The labels= are names and numbers. Give names, or ids and label_names=.")
+        values = sorted(set(labels))
+    else:
+        values, _ = as_texts(label_names, "label_names")
+        if len(set(values)) < len(values):
+            raise DataError(f"label_names={shorten(values, 200)} has a name twice. Give each label a name of its own.")
+    known: dict[Any, int] = {} if label_names is None else {i: i for i in range(len(values))}
+    known |= {value: i for i, value in enumerate(values)}
     ids = [known.get(label, -1) for label in labels]
     if -1 in ids:
         row, there = ids.index(-1), ", ".join(map(str, values[:20]))
@@ -143,10 +162,10 @@ def _label_ids(
     return among_present, [str(values[i]) for i in present]
 
 
-def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: int) -> None:
+def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: Any) -> None:
     counts = np.bincount(ids)
-    if folds < 2:
-        raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds}.")
+    if not isinstance(folds, int | np.integer) or isinstance(folds, bool) or folds < 2:
+        raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds!r}.")
     if len(names) < 2 or counts.min() < folds:
         found = f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels"
         raise DataError(f"{found}. {folds} folds need two labels or more, with as many texts as folds each.")

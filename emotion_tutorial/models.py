@@ -52,8 +52,8 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         known = named is not None and 0 <= named < len(tokenizer)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
     if tokenizer.pad_token is None:
-        advice = "Give it one with tokenizer.add_special_tokens, and save it again."
-        raise CheckpointError(f"The tokenizer of {checkpoint} has no padding token and no end-of-text token. {advice}")
+        advice = "Give it a padding token with tokenizer.add_special_tokens, and save it again."
+        raise CheckpointError(f"The tokenizer of {checkpoint} has no token to pad with. {advice}")
     return tokenizer
 
 
@@ -143,9 +143,8 @@ def load_classifier(
         options["label2id"] = {name: i for i, name in enumerate(names)}
     elif own is None:
         raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
-    replaced = has_head and new_head
-    model = _load_weights(kind, checkpoint, folder, own is not None, **({} if replaced else options))
-    if replaced:
+    model = _load_weights(kind, checkpoint, folder, own is not None, **({} if new_head else options))
+    if new_head:
         fresh = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32, **NO_CODE)
         fresh.base_model.load_state_dict(model.base_model.state_dict())
         model = fresh

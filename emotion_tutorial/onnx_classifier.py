@@ -1,119 +1,171 @@
 """A classifier that was exported to ONNX: class probabilities without torch or transformers."""
 
+import hashlib
 import json
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import softmax
 
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, MissingExtraError
+from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError, needed_from
+from emotion_tutorial.replacing import as_folder, require_whole
+from emotion_tutorial.texts import Texts, as_texts
 
-try:
-    import onnxruntime
-    from tokenizers import Tokenizer
-except ImportError as error:
-    raise MissingExtraError(f'{error.name} is not installed. Run: pip install "emotion-tutorial[onnx]".') from error
-
-BATCH_SIZE = 16
-"""Texts computed together: more gain nothing on a CPU (notebook 8)."""
+BATCH_SIZE, BATCH_TOKENS = 16, 2048
+"""Texts computed together, and tokens with padding: more gain nothing on a CPU (notebook 8), and cost memory."""
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "export.json"
+MADE_FROM = ("*.safetensors", "*config.json", TOKENIZER, "*tokens*.json", "vocab.*", "merges.txt", "*.model")
+"""The files of a saved model that shape what it answers."""
+
+
+def digest_of_model(folder: Path) -> str | None:
+    """Return a SHA-256 of what a saved model answers by: weights, label names, tokenizer; None if there is no model.
+
+    It is computed from what the files hold. Neither their dates nor where the folder lies are in it.
+    """
+    require_whole(folder)
+    found = hashlib.sha256()
+    for path in sorted({path for pattern in MADE_FROM for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
+    is_model = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return found.hexdigest() if is_model else None
+
+
+def find_export(folder: Path) -> Path | None:
+    """Return the folder of the export that answers for `folder`; None if it holds a model that has no current export.
+
+    The export of a saved model lies in its folder `onnx`, and is current if it was made from what the model's files
+    hold now. A folder without a saved model is an export, or has one in `onnx`.
+    """
+    current, export = digest_of_model(folder), folder / "onnx"
+    if current is None:
+        return export if export.is_dir() and not (folder / ABOUT).is_file() else folder
+    with suppress(OSError, ValueError, TypeError, KeyError):  # without a readable description it is not current
+        if json.loads((export / ABOUT).read_text(encoding="utf-8"))["made_from"] == current:
+            return export
+    return None
 
 
 class OnnxClassifier:
-    """A folder that `export_onnx` wrote, ready to classify texts.
+    """A model that `export_onnx` wrote, ready to classify texts. Threads may share it.
 
     Parameters
     ----------
     folder
-        As written by `export_onnx`.
+        As written by `export_onnx`; or a saved model with such a folder in it, named `onnx`.
     threads
-        Threads of the CPU for one prediction. None: all.
+        Threads of the CPU for one prediction. None means all.
 
     Attributes
     ----------
     label_names : list of str
         In label-id order.
     about : dict
-        What `export.json` says: label names, the longest input, versions, and how closely the export was found to
-        follow the model.
+        What `export.json` says: label names, the longest input, versions, a digest of what was exported, and how
+        closely the export was found to follow the model.
 
     Raises
     ------
     CheckpointError
-        If the folder is not an export, or a file of it is missing or damaged.
+        If the folder is not an export, or a file of it is missing or damaged; or if it holds a saved model and the
+        export in it was made from another one.
+    SettingsError
+        If something is no folder, or no number of threads.
     MissingExtraError
         If onnxruntime is not installed.
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None):
-        folder = Path(folder)
-        if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (folder / name).is_file()]:
-            raise CheckpointError(f"{folder} is not an export: it has no {', '.join(missing)}. Call export_onnx.")
+        with needed_from("onnx"):
+            import onnxruntime
+            from tokenizers import Tokenizer
+        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+            raise SettingsError(f"threads is {threads!r}. Give a number of threads, 1 or more, or None for all.")
+        folder = as_folder(folder)
+        if (export := find_export(folder)) is None:
+            advice = f"Call export_onnx with the folder {folder / 'onnx'}, or run `python -m emotion_tutorial serve`."
+            raise CheckpointError(f"{folder} holds a saved model, and no export of it as it is now. {advice}")
+        require_whole(export)
+        if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (export / name).is_file()]:
+            raise CheckpointError(f"{export} is not an export: it has no {', '.join(missing)}. Call export_onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         try:
-            self.about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            self.about = json.loads((export / ABOUT).read_text(encoding="utf-8"))
             self.label_names: list[str] = self.about["label_names"]
             self._pad: int = self.about["pad_token_id"]
-            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(self.about["max_length"])
             providers = ["CPUExecutionProvider"]
-            self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(str(export / MODEL), options, providers=providers)
         except Exception as error:  # the libraries raise bare exceptions of their own
             reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise CheckpointError(f"The export in {folder} is damaged: {reason}. Export the model again.") from error
+            raise CheckpointError(f"The export in {export} is damaged: {reason}. Export the model again.") from error
         if self._session.get_outputs()[0].shape[-1] != len(self.label_names):
-            raise CheckpointError(f"{folder / ABOUT} does not name each label of the model. Export it again.")
+            raise CheckpointError(f"{export / ABOUT} does not name each label of the model. Export it again.")
 
-    def predict_proba(self, texts: str | Sequence[str]) -> pd.DataFrame:
+    def predict_proba(self, texts: Texts) -> pd.DataFrame:
         """Return how probable the model finds each label for each text, as `emotion_tutorial.predict_proba` does.
 
         Parameters
         ----------
         texts
-            One text, or any number of them. One that is longer than the model's context is cut there, and a
-            `DataWarning` says so.
+            One text, or any number of them in one column. One that is longer than the model's context is cut there,
+            and a `DataWarning` says so.
 
         Returns
         -------
         DataFrame
-            One row per text, in the order given; one float64 column per label name, in label-id order. A row sums
-            to 1. With a quantized model, the last digits depend on which texts are computed together: activations are
-            rounded by their range in a batch.
+            One row per text, in the order given and with the index of a Series; one float64 column per label name, in
+            label-id order. A row sums to 1. With a quantized model, the last digits depend on which texts are computed
+            together: activations are rounded by their range in a batch.
 
         Raises
         ------
         DataError
-            If something is not a string, or has half a character (a lone surrogate).
+            If the texts are not one column of strings.
+        CheckpointError
+            If the model gives values that are not finite.
         """
-        logits = self.predict_logits(texts).astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        return pd.DataFrame(powers / powers.sum(axis=1, keepdims=True), columns=self.label_names)
-
-    def predict_logits(self, texts: str | Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the logits, (texts, labels) float32, in the order of the texts; see `predict_proba`."""
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        try:
-            encoded = self._tokenizer.encode_batch(texts)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise DataError(f"Texts must be strings of whole characters: {error}. Leave out what is not.") from error
-        if cut := [row for row, encoding in enumerate(encoded) if encoding.overflowing]:
+        strings, index = as_texts(texts)
+        logits, cut = self.compute_logits(strings)
+        if cut:
             which = f"rows {', '.join(map(str, cut[:5]))}{' ...' if len(cut) > 5 else ''}"
-            message = (
-                f"{len(cut)} texts are longer than {self.about['max_length']} tokens, and were cut there: {which}."
-            )
-            warnings.warn(message, DataWarning, stacklevel=3)
+            message = f"{len(cut)} texts are longer than {self.about['max_length']} tokens, and were cut there: {which}"
+            warnings.warn(f"{message}.", DataWarning, stacklevel=2)
+        probabilities = softmax(logits.astype(np.float64), axis=1)
+        return pd.DataFrame(probabilities, index=index, columns=self.label_names)
+
+    def compute_logits(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """Return the logits, (texts, labels) float32, in the order of the texts, and the rows of those that were cut.
+
+        However many texts there are, `BATCH_TOKENS` tokens or one text are computed at a time. Raises as
+        `predict_proba` does.
+        """
         logits = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
-        ids = [encoding.ids or [self._pad] for encoding in encoded]
-        order = sorted(range(len(texts)), key=lambda row: len(ids[row]))  # texts of similar length together
-        for start in range(0, len(order), BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
-            longest = len(ids[rows[-1]])
+        ids: list[list[int]] = []
+        cut: list[int] = []
+        for start in range(0, len(texts), BATCH_SIZE):  # what is cut off is larger than what is kept
+            encoded = self._tokenizer.encode_batch(texts[start : start + BATCH_SIZE])
+            cut += [row for row, encoding in enumerate(encoded, start) if encoding.overflowing]
+            ids += [encoding.ids or [self._pad] for encoding in encoded]
+        order = sorted(range(len(texts)), key=lambda row: -len(ids[row]))  # texts of similar length together
+        done = 0
+        while done < len(order):
+            longest = len(ids[order[done]])
+            rows = order[done : done + max(1, min(BATCH_SIZE, BATCH_TOKENS // longest))]
+            done += len(rows)
             batch = np.array([ids[row] + [self._pad] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
             mask = np.array([[1] * len(ids[row]) + [0] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
             [logits[rows]] = self._session.run(["logits"], {"input_ids": batch, "attention_mask": mask})
-        return logits
+        if not (finite := np.isfinite(logits).all(axis=1)).all():
+            advice = "The training has probably diverged: train again with a lower learning rate, and export again."
+            raise CheckpointError(f"What the model gives for texts[{int(np.argmin(finite))}] is not finite. {advice}")
+        return logits, cut

@@ -131,7 +131,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     DataError
         If the history has nothing to draw, or not the metric that was asked for.
     """
-    score, name = f"eval_{metric}", metric.replace("_", " ")
+    score, name = f"eval_{metric}", str(metric).replace("_", " ")
     given = log_history if isinstance(log_history, Sequence) else []
     logs = pd.DataFrame([entry for entry in given if isinstance(entry, Mapping)])
     numbers = logs.reindex(columns=[*dict.fromkeys(["epoch", "loss", "eval_loss", score])])

@@ -1,58 +1,38 @@
 """A service that classifies texts over HTTP."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from emotion_tutorial.exceptions import DataError, MissingExtraError
-from emotion_tutorial.onnx_classifier import ABOUT, OnnxClassifier
+import numpy as np
+from scipy.special import softmax
 
-try:
-    from fastapi import FastAPI, HTTPException, Request
-    from fastapi.concurrency import run_in_threadpool
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse, RedirectResponse
-    from fastapi_offline import FastAPIOffline  # its documentation pages need no network
-    from pydantic import BaseModel, Field
-    from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-except ImportError as error:
-    raise MissingExtraError(f'{error.name} is not installed. Run: pip install "emotion-tutorial[serve]".') from error
+from emotion_tutorial.exceptions import CheckpointError, DataError, needed_from
+from emotion_tutorial.onnx_classifier import BATCH_SIZE, OnnxClassifier
+from emotion_tutorial.texts import as_texts
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
 MAX_TEXTS, MAX_CHARACTERS, MAX_BYTES = 64, 5_000, 2_000_000
 """In a request: texts, characters in each of them, and bytes in all."""
 MAX_WAITING = 32
-"""Requests that are being answered or wait for it; more are told to come back later."""
+"""Requests that are being received or answered; more are told to come back later.
 
-Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
-
-
-class Texts(BaseModel):
-    """What to classify."""
-
-    texts: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
-        examples=["what a day", ["what a day", "never again"]]
-    )
+One thread computes, `BATCH_SIZE` texts of one request after those of another. So what the service needs beside the
+model is bounded, whatever it is sent: `MAX_WAITING` times `MAX_BYTES`, in which the texts wait, some three times over
+(bytes, JSON, strings), and one batch of `onnx_classifier.BATCH_TOKENS` tokens.
+"""
 
 
-class Prediction(BaseModel):
-    """For one text."""
-
-    label: str = Field(description="The most probable label.")
-    probabilities: dict[str, float] = Field(description="Of each label, in label-id order. They sum to 1.")
-
-
-class Predictions(BaseModel):
-    """For all texts, in their order."""
-
-    predictions: list[Prediction]
-
-
-def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "[::1]")) -> FastAPI:
+def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, threads: int | None = None) -> "FastAPI":
     """Return the service as an ASGI application, for uvicorn or any other server, or to be mounted in another app.
 
-    `POST /predict` classifies, `GET /health` says what runs, `/docs` documents both and lets you try them in a browser.
-    Texts are neither logged nor kept.
+    `POST /predict` classifies, `GET /health` reports which model is running, `/docs` documents both and lets you try
+    them in a browser. Texts are neither logged nor kept. See `MAX_WAITING` for what limits its memory.
 
     Parameters
     ----------
@@ -61,40 +41,89 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = ("127.0.0.1
     allowed_hosts
         The names by which a request may call this machine. Others are refused, so that a web page whose name was
         redirected cannot talk to a local service. `*` allows all.
+    threads
+        Threads of the CPU that compute a prediction. None means all.
 
     Raises
     ------
     CheckpointError
-        If the folder holds no export, or it is damaged.
+        If the folder holds no export, or it is damaged, or it was made from another model than the one that is saved
+        there now.
+    SettingsError
+        If something is no folder, or no number of threads.
     MissingExtraError
         If fastapi or onnxruntime is not installed.
     """
-    folder = Path(folder)
-    classifier = OnnxClassifier(folder if (folder / ABOUT).is_file() else folder / "onnx")
-    classifier.predict_proba("the first prediction is the slowest")
+    with needed_from("serve"):
+        from fastapi import FastAPI, Request, Response
+        from fastapi.exceptions import RequestValidationError
+        from fastapi.responses import JSONResponse, RedirectResponse
+        from fastapi_offline import FastAPIOffline  # its documentation pages need no network
+        from pydantic import BaseModel, Field
+        from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+
+    class Texts(BaseModel):
+        """What to classify."""
+
+        texts: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
+            examples=["what a day", ["what a day", "never again"]]
+        )
+
+    class Prediction(BaseModel):
+        """The prediction for one text."""
+
+        label: str = Field(description="The most probable label.")
+        probabilities: dict[str, float] = Field(description="Of each label, in label-id order. They sum to 1.")
+        truncated: bool = Field(description="Whether the text is longer than the model can read, and its end was cut.")
+
+    class Predictions(BaseModel):
+        """The predictions for all texts, in their order."""
+
+        predictions: list[Prediction]
+
+    classifier = OnnxClassifier(folder, threads=threads)
+    names = classifier.label_names
+    classifier.compute_logits(["the first prediction is the slowest"])
+    computing = ThreadPoolExecutor(1)  # what waits for it is served in turn
     app: FastAPI = FastAPIOffline(title="Text classification", version="2", redoc_url=None)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
     app.state.waiting = 0
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
+
+    @app.middleware("http")
+    async def bound(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Refuse what is too much before its body is read into memory."""
+        if request.method == "POST" and app.state.waiting >= MAX_WAITING:
+            detail = {"detail": "Too many requests are waiting. Try again later."}
+            return JSONResponse(detail, 503, {"Retry-After": "1"})
+        app.state.waiting += request.method == "POST"
+        try:
+            return await answer(request)
+        finally:
+            app.state.waiting -= request.method == "POST"
+
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
 
     @app.post("/predict", responses={503: {"description": "Too many requests are waiting"}})
     async def predict(request: Texts) -> Predictions:
         """Return each label's probability for one text or a list of them."""
-        if app.state.waiting >= MAX_WAITING:
-            raise HTTPException(503, "Too many requests are waiting. Try again later.", {"Retry-After": "1"})
-        app.state.waiting += 1
-        try:
-            frame = await run_in_threadpool(classifier.predict_proba, request.texts)
-        finally:
-            app.state.waiting -= 1
-        rows = [{str(name): float(value) for name, value in row.items()} for row in frame.to_dict("records")]
-        predictions = [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in rows]
+        texts, _ = as_texts(request.texts)
+        predictions: list[Prediction] = []
+        for start in range(0, len(texts), BATCH_SIZE):
+            part = texts[start : start + BATCH_SIZE]
+            logits, cut = await asyncio.get_running_loop().run_in_executor(computing, classifier.compute_logits, part)
+            for row, shares in enumerate(softmax(logits.astype(np.float64), axis=1)):
+                probabilities = dict(zip(names, shares.tolist(), strict=True))
+                label = names[shares.argmax()]
+                predictions.append(Prediction(label=label, probabilities=probabilities, truncated=row in cut))
         return Predictions(predictions=predictions)
 
     @app.get("/health")
     def health() -> dict[str, str | bool | list[str]]:
-        """Say that the service runs, and what."""
-        return {"status": "ok", "labels": classifier.label_names, "quantized": classifier.about["quantized"]}
+        """Report that the service is running, and which labels its model knows."""
+        return {"status": "ok", "labels": names, "quantized": classifier.about["quantized"]}
 
     @app.get("/", include_in_schema=False)
     def index(request: Request) -> RedirectResponse:
@@ -106,7 +135,11 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = ("127.0.0.1
         return JSONResponse({"detail": [{"loc": e["loc"], "msg": e["msg"]} for e in error.errors()]}, status_code=422)
 
     @app.exception_handler(DataError)
-    def refuse_text(_: Request, error: DataError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=422)
+    def refuse_text(_: Request, __: DataError) -> JSONResponse:
+        return JSONResponse({"detail": "A text has half a character, a lone surrogate. Send whole ones."}, 422)
+
+    @app.exception_handler(CheckpointError)
+    def fail(_: Request, error: CheckpointError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=500)
 
     return app

@@ -1,23 +1,25 @@
 """Save a model with a card that says what was measured, and push it to the Hub."""
 
 import importlib.metadata
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import huggingface_hub
 import pandas as pd
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import CommitOperationAdd, EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.checkpoints import EMBEDDED_CHECKPOINT
 from emotion_tutorial.exceptions import CheckpointError, DataError, HubError
 from emotion_tutorial.hub import HUB_DATASET, translate_hub_errors
 from emotion_tutorial.models import label_names_of
-from emotion_tutorial.replacing import replaced_whole
+from emotion_tutorial.replacing import as_folder, replaced_whole, require_whole
 from emotion_tutorial.tokenization import context_size
 
-SHARED_FILES = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors"]
-"""What `push_model` uploads: no training checkpoints, no pickles, nothing hidden."""
+SAVED_FILES = "saved_files.json"
+"""The list of the files that `save_model` wrote, beside them: `push_model` uploads these and nothing else."""
 METRICS = ["name", "metric", "value", "low", "high", "support"]
 """The columns that `evaluate` returns."""
 
@@ -39,7 +41,9 @@ def save_model(
     """Write a model, its tokenizer and a model card into a folder that `load_classifier` and `pipeline` read.
 
     Like `save_pretrained`, it replaces files of the same name and deletes nothing. They are replaced when all of them
-    are written, each at once, so that an interrupted save leaves the old model as it was.
+    are written. If the process is killed meanwhile, the folder holds the old model, or a complete new one that loading
+    puts in place. On Windows the old weights cannot be replaced while another program has them mapped into its memory:
+    then this is an `OSError`, and nothing was changed. `load_classifier` does not keep them mapped.
 
     Parameters
     ----------
@@ -67,10 +71,15 @@ def save_model(
 
     Raises
     ------
+    CheckpointError
+        If the model does not choose one of several labels.
     DataError
         If the metrics lack a column.
+    SettingsError
+        If something is no model, no tokenizer or no folder.
     """
-    folder = Path(folder)
+    folder, length = as_folder(folder), context_size(tokenizer, model)
+    label_names = label_names_of(getattr(model, "config", None))
     if metrics is not None and (missing := [column for column in METRICS if column not in metrics.columns]):
         raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
     if checkpoint == "embedded":
@@ -79,6 +88,7 @@ def save_model(
         checkpoint = None  # the path of a folder means nothing to others
     known = {"hub": HUB_DATASET, "embedded": "the bundled corpus of emotion_tutorial"}
     dataset = known.get(data, Path(data).name if Path(data).exists() else data) if data else None
+    sentences = [limits] if isinstance(limits, str) else limits
     title = name or folder.resolve().name
     rows = [] if metrics is None else sorted(metrics.to_dict("records"), key=lambda row: row["name"] != "overall")
     results = [
@@ -107,25 +117,34 @@ def save_model(
     card = ModelCard.from_template(
         header,
         template_path=str(Path(__file__).with_name("model_card.md")),
-        title=title,
-        labels=label_names_of(model.config),
-        dataset=dataset,
-        hyperparameters=hyperparameters,
-        metrics=rows,
-        limits=[f"It reads at most {context_size(tokenizer)} tokens of a text.", *limits],
+        title=escaped(title),
+        labels=[escaped(label) for label in label_names],
+        base_model=checkpoint and escaped(checkpoint.partition("@")[0]),
+        dataset=dataset and escaped(dataset),
+        hyperparameters={escaped(key): escaped(value) for key, value in (hyperparameters or {}).items()},
+        metrics=[row | {"name": escaped(row["name"])} for row in rows],
+        limits=[f"It reads at most {length} tokens of a text.", *(" ".join(limit.split()) for limit in sentences)],
         versions={package: importlib.metadata.version(package) for package in ("torch", "transformers")},
     )
     with replaced_whole(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
         card.save(new / "README.md")
+        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+        (new / SAVED_FILES).write_text(json.dumps(names, indent=1), encoding="utf-8")
     return folder
+
+
+def escaped(thing: object) -> str:
+    """Return what Markdown and HTML show as this text, in one line and one cell of a table."""
+    return re.sub(r"([\\`*\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(str(thing).split()))
 
 
 def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str:
     """Upload a saved model to the Hub.
 
-    It is one commit: others see all of it or nothing, and repeating it does no harm. Log in first, with
+    Exactly the files that `save_model` wrote are uploaded, whatever else lies in the folder. It is one commit: others
+    see all of it or nothing, and repeating it does no harm. Log in first, with
     `hf auth login` in a terminal, `huggingface_hub.notebook_login()`, or the environment variable `HF_TOKEN`.
 
     Parameters
@@ -150,9 +169,15 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         If there is no token, it is not accepted, the repository should be private but is public, or the Hub
         does not answer.
     """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder} holds no saved model (config.json, model.safetensors). Call save_model first.")
+    folder = as_folder(folder)
+    require_whole(folder)
+    try:
+        names = [str(name) for name in json.loads((folder / SAVED_FILES).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        found = f"{folder} holds no saved model: it has no {SAVED_FILES}, the list of what save_model writes"
+        raise CheckpointError(f"{found}. Call save_model first.") from None
+    if wrong := [name for name in names if ".." in name or not (folder / name).is_file() or Path(name).is_absolute()]:
+        raise CheckpointError(f"{folder} lacks {', '.join(wrong)}, which save_model wrote. Save the model again.")
     api = huggingface_hub.HfApi()
     with translate_hub_errors(repo_id):
         user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted
@@ -163,11 +188,6 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
                 f"{repo_id!r} is on the Hub already and is public, so nothing was uploaded. Choose another name, or "
                 "pass private=False if everyone may see this model."
             )
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            allow_patterns=SHARED_FILES,
-            ignore_patterns="*/*",
-            commit_message="Upload model, tokenizer and card",
-        )
+        files = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
+        commit = api.create_commit(repo_id, files, commit_message="Upload model, tokenizer and card")
     return commit.commit_url

@@ -160,9 +160,11 @@ def as_matrix(given: Any, name: str) -> npt.NDArray[Any]:
     """
     try:
         matrix = np.asarray(given)
-        matrix = matrix if matrix.dtype.kind in "biuf" else matrix.astype(np.float64)
+        matrix = matrix.astype(np.float64) if matrix.dtype.kind == "O" else matrix
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name}= is not a matrix of numbers: {shorten(str(error), 200)}.") from error
+        raise DataError(f"{name}= is not an array of numbers: {shorten(str(error), 200)}. Make it one.") from error
+    if matrix.dtype.kind not in "biuf":
+        raise DataError(f"{name}= has values of the type {matrix.dtype}. Convert them to numbers.")
     if matrix.ndim != 2 or not matrix.size:
         found = f"{name}= is a {type(given).__name__} of the shape {matrix.shape}"
         raise DataError(f"{found}. Give a matrix with a row for each text and a column for each feature or label.")

@@ -1,99 +1,161 @@
 """Trained models that are found again, and interrupted trainings that go on."""
 
+import itertools
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+import zipfile
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict
 from filelock import FileLock, Timeout
-from transformers import TrainerState
+from safetensors import safe_open
+from transformers import TrainerCallback, TrainerState
 
-from emotion_tutorial.caching import artifacts_folder, digest
+from emotion_tutorial.caching import artifacts_folder, versioned_digest
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.exceptions import TrainingWarning
+from emotion_tutorial.exceptions import CheckpointError, SettingsError, TrainingWarning
 from emotion_tutorial.profiles import Profile
-from emotion_tutorial.training import ClassifierTrainer, build_trainer
+from emotion_tutorial.replacing import as_folder
+from emotion_tutorial.training import ClassifierTrainer, build_trainer, training_splits
+from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
 
 STATE = "trainer_state.json"
-"""The file in which the Trainer keeps its history."""
+"""The file in which the Trainer keeps its history; of a checkpoint, it writes it last."""
 
 
 def load_or_train(
-    splits: DatasetDict, profile: Profile, *, folder: str | Path | None = None, **training_arguments: Any
+    splits: DatasetDict, profile: Profile, *, folder: str | Path | None = None, **settings: Any
 ) -> ClassifierTrainer:
     """Return a model that was trained on these texts, with these labels and settings; train it if there is none.
 
     A finished model is kept in a folder that is named after everything that shapes it: texts, labels and their names,
-    the checkpoint's files, and all settings. It gets its name when it is complete. An interrupted training goes on from
-    its last checkpoint, or starts again if that cannot be read, and a `TrainingWarning` says which. If another process
+    the checkpoint's files, all settings, whether it is trained in bfloat16, and the version of this package. The
+    folder gets its name when it is complete. An interrupted training goes on from its last checkpoint. A training
+    checkpoint that cannot be read is renamed, so that the training goes on from the one before or starts again. A
+    `TrainingWarning` says so. Any other error is raised, and leaves all checkpoints where they are. If another process
     is training the same model, this one says so and waits.
 
     Parameters
     ----------
     splits
-        `train` and `validation`, as loaded or as tokenized.
+        `train` and `validation`.
     profile
         Its checkpoint and hyperparameters.
     folder
-        Where the trained models are. None: the artifacts folder.
-    **training_arguments
-        For `build_trainer`.
+        Where the trained models are. None means the artifacts folder.
+    **settings
+        For `build_trainer`, except for `callbacks`, which no name of a folder can cover.
 
     Returns
     -------
     ClassifierTrainer
         With the best epoch's weights in `model`, the tokenizer in `processing_class`, and the history of the
-        training in `state.log_history`. Raises as `build_trainer` does.
+        training in `state.log_history`.
+
+    Raises
+    ------
+    CheckpointError
+        If a finished model is damaged; otherwise this raises what `build_trainer` and its `train()` raise.
     """
-    settings = {**profile.hyperparameters, **training_arguments}
-    texts = [splits[split].select_columns(["text", "label"]) for split in ("train", "validation")]
-    key = digest(*texts, locate_checkpoint(profile.checkpoint), settings)
-    finished = (artifacts_folder() if folder is None else Path(folder)) / f"fine-tuned-{key}"
+    names, parts = training_splits(splits)
+    settings = hyperparameters_of(profile) | settings
+    columns = [part[name][:] for part in parts.values() for name in ("text", "label")]
+    shaped_by = shaping_settings(names, parts["train"]["label"][:], **settings)
+    key = versioned_digest(columns, names, locate_checkpoint(profile.checkpoint), shaped_by)
+    finished = (artifacts_folder() if folder is None else as_folder(folder)) / f"fine-tuned-{key}"
     if not finished.is_dir():
         finished.parent.mkdir(parents=True, exist_ok=True)
-        # The processes of one training (torchrun) work together instead of waiting for each other.
-        with _lock(f"{finished}.lock") if os.environ.get("WORLD_SIZE", "1") == "1" else nullcontext():
+        # The processes of one training (torchrun) work together, and the first of them has the lock.
+        with _lock(f"{finished}.lock") if os.environ.get("RANK", "0") == "0" else nullcontext():
             if not finished.is_dir():
-                unfinished = finished.with_name(f"{finished.name}.training")
-                build = partial(build_trainer, splits, profile.checkpoint, output_dir=unfinished, **settings)
-                trainer = _train_or_resume(build, unfinished)
-                if trainer.is_world_process_zero():
-                    new: Any = unfinished / "model"
-                    for part in (trainer.model, trainer.processing_class):
-                        part.save_pretrained(new)  # type: ignore[union-attr, operator]
-                    trainer.state.save_to_json(str(new / STATE))
-                    new.rename(finished)  # which is there complete, or not at all
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                trainer.accelerator.wait_for_everyone()  # who asks again finds the model, in all processes
-                return trainer
-    trainer = build_trainer(splits, finished, output_dir=finished, **(settings | {"new_head": False}))
-    trainer.state = TrainerState.load_from_json(str(finished / STATE))
+                return _train(parts, profile, finished, settings)
+    trainer = build_trainer(parts, finished, output_dir=finished, **(settings | {"new_head": False}))
+    try:
+        trainer.state = TrainerState.load_from_json(str(finished / STATE))
+    except (OSError, TypeError, ValueError) as error:
+        advice = "Rename or delete the folder to train it again"
+        raise CheckpointError(
+            f"The history of a training, {finished / STATE}, is damaged: {error}. {advice}."
+        ) from error
     return trainer
 
 
-def _train_or_resume(build: Callable[[], ClassifierTrainer], folder: Path) -> ClassifierTrainer:
-    """Train, going on from the newest training checkpoint in the folder if there is one that can be read."""
-    steps = [int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"checkpoint-*/{STATE}")]
-    trainer = build()
-    if steps:  # the Trainer writes its state last, so these checkpoints are complete
-        newest = folder / f"checkpoint-{max(steps)}"
-        _warn(f"An earlier training was interrupted. It goes on from step {max(steps)} ({newest}).")
+def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[str, Any]) -> ClassifierTrainer:
+    """Train, or go on with an interrupted training, and keep the model; each process of a training does this."""
+    unfinished = finished.with_name(f"{finished.name}.training")
+    trainer = build_trainer(parts, profile.checkpoint, output_dir=unfinished, **settings)
+    is_first = trainer.is_world_process_zero()
+    [newest] = broadcast_object_list([_newest_checkpoint(unfinished, trainer) if is_first else None])
+    if newest is None:
+        trainer.train()
+    else:
+        trainer.add_callback(_BestCheckpoint(unfinished))
+        trainer.train(resume_from_checkpoint=newest)
+    if is_first:
+        new: Any = unfinished / "model"
+        for part in (trainer.model, trainer.processing_class):
+            part.save_pretrained(new)  # type: ignore[union-attr, operator]
+        trainer.state.save_to_json(str(new / STATE))
+        new.rename(finished)  # which is there complete, or not at all
+        shutil.rmtree(unfinished, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()  # now a second call finds the model in each process
+    return trainer
+
+
+class _BestCheckpoint(TrainerCallback):
+    """Find the best checkpoint of a training whose folder was moved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        best = self.folder / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+
+def _newest_checkpoint(folder: Path, trainer: ClassifierTrainer) -> str | None:
+    """Return the newest training checkpoint that can be read, if there is one, and rename those that are newer."""
+    found = {int(path.parent.name.rpartition("-")[2]): path.parent for path in folder.glob(f"checkpoint-*/{STATE}")}
+    for step, path in sorted(found.items(), reverse=True):
         try:
-            trainer.train(resume_from_checkpoint=str(newest))
-            return trainer
+            _read_checkpoint(path, step, trainer)
         except Exception as error:
-            if trainer.state.global_step > max(steps):  # it went on, so reading was not what failed
+            if isinstance(error, MemoryError | OSError) and not isinstance(error, FileNotFoundError):
                 raise
-            _warn(f"{newest} cannot be used ({type(error).__name__}: {error}). The training starts from the beginning.")
-            shutil.rmtree(folder, ignore_errors=True)  # another process of this training may be doing it too
-            trainer = build()
-    trainer.train()
-    return trainer
+            # The Trainer counts, and may delete, all folders whose names begin with "checkpoint-".
+            aside = next(
+                new for i in itertools.count(1) if not (new := path.with_name(f"damaged-{i}-{path.name}")).exists()
+            )
+            path.rename(aside)
+            _warn(f"{path} cannot be read ({type(error).__name__}: {error}). It is now called {aside.name}.")
+        else:
+            _warn(f"An earlier training was interrupted. It goes on from step {step} ({path}).")
+            return str(path)
+    if found:
+        _warn(f"No checkpoint of an earlier training in {folder} can be read. The training starts from the beginning.")
+    return None
+
+
+def _read_checkpoint(folder: Path, step: int, trainer: ClassifierTrainer) -> None:
+    """Raise an error if a training checkpoint, or the one that was the best so far, is not whole."""
+    state = TrainerState.load_from_json(str(folder / STATE))
+    if state.global_step != step:
+        raise ValueError(f"{STATE} is that of step {state.global_step}")
+    best = folder.with_name(f"checkpoint-{state.best_global_step}")
+    for weights in {folder, best if trainer.args.load_best_model_at_end and state.best_global_step else folder}:
+        for path in [*weights.glob("*.safetensors")] or [weights / "model.safetensors"]:
+            with path.open("rb"), safe_open(path, "pt"):
+                pass
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # which have formats of their own
+        random_states = [*folder.glob("rng_state*.pth")] or [folder / "rng_state.pth"]
+        for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("scaler.pt"), *random_states):
+            if zipfile.ZipFile(path).testzip():
+                raise ValueError(f"{path.name} is damaged")
 
 
 def _lock(path: str) -> AbstractContextManager[Any]:
@@ -101,6 +163,8 @@ def _lock(path: str) -> AbstractContextManager[Any]:
     try:
         return FileLock(path).acquire(timeout=0)
     except Timeout:
+        if os.environ.get("WORLD_SIZE", "1") != "1":  # the others would not wait
+            raise SettingsError("Another process is training this model. Wait until it is done.") from None
         _warn("Another process is training this model. This one waits until it is done.")
         return FileLock(path).acquire()
 

@@ -76,7 +76,6 @@ def test_leaves_the_model_and_other_files_as_they_were(model, tokenizer, tmp_pat
 @pytest.mark.parametrize(
     ("quantize", "biases"), [(False, (40, 0, 0)), (True, (0, 40, 0)), (False, (0, 0, 0)), (True, (100, 100, 100))]
 )
-@pytest.mark.xfail(strict=True)
 def test_export_that_differs_is_refused_whatever_the_bias_and_the_older_one_stays(
     model, tokenizer, copied, monkeypatch, quantize, biases
 ):
@@ -94,7 +93,6 @@ def test_export_that_differs_is_refused_whatever_the_bias_and_the_older_one_stay
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
-@pytest.mark.xfail(strict=True)
 def test_what_cannot_be_exported_is_refused(model, tokenizer, tiny_checkpoint, tmp_path):
     nameless = load_classifier(tiny_checkpoint, ["LABEL_0", "LABEL_1"], "cpu")
     several, number, diverged = (changed(model, 0, 0, 0) for _ in range(3))
@@ -113,7 +111,6 @@ def test_what_cannot_be_exported_is_refused(model, tokenizer, tiny_checkpoint, t
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=True)
 def test_reads_no_more_than_the_model_can(model, tokenizer, tmp_path):
     short = BertForSequenceClassification(BertConfig(**model.config.to_diff_dict() | {"max_position_embeddings": 64}))
     classifier = OnnxClassifier(export_onnx(short.eval(), tokenizer, tmp_path, quantize=False))
@@ -122,7 +119,6 @@ def test_reads_no_more_than_the_model_can(model, tokenizer, tmp_path):
             assert predict(["word " * 100]).shape == (1, 3)
 
 
-@pytest.mark.xfail(strict=True)
 def test_keeps_the_index_of_a_series(exported):
     frame = pd.DataFrame({"text": TEXTS[:3]}, index=[7, 5, 6])
     classifier = OnnxClassifier(exported)
@@ -132,7 +128,6 @@ def test_keeps_the_index_of_a_series(exported):
             OnnxClassifier(exported, threads=threads)
 
 
-@pytest.mark.xfail(strict=True)
 def test_values_that_are_not_finite_are_refused(copied):
     graph = onnx.load(copied / "model.onnx")
     [head] = [weight for weight in graph.graph.initializer if weight.name == "classifier.weight"]

@@ -36,7 +36,6 @@ def by_row(found: pd.DataFrame) -> np.ndarray:
     return found["score"].sort_index().to_numpy()
 
 
-@pytest.mark.xfail(strict=True)
 def test_planted_errors_come_first_by_each_method(weather, fine_tuned):
     texts, labels, wrong = weather
     scores = {}
@@ -59,7 +58,6 @@ def test_scores_are_out_of_sample():
     assert found["score"].mean() > 0.4
 
 
-@pytest.mark.xfail(strict=True)
 def test_scores_are_kept(weather, fine_tuned, monkeypatch):
     texts, labels, _ = weather
     options = fine_tuned | {"epochs": 1}
@@ -72,7 +70,6 @@ def test_scores_are_kept(weather, fine_tuned, monkeypatch):
             et.find_label_errors(texts, labels, NAMES, **options | other)
 
 
-@pytest.mark.xfail(strict=True)
 def test_other_words_are_counted_anew(weather, fine_tuned, monkeypatch):
     texts, labels, _ = weather
     before = et.find_label_errors(texts, labels, NAMES)
@@ -81,7 +78,6 @@ def test_other_words_are_counted_anew(weather, fine_tuned, monkeypatch):
     assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES)), by_row(before), atol=1e-3)
 
 
-@pytest.mark.xfail(strict=True)
 def test_rows_keep_their_index(weather):
     texts, labels, _ = weather
     frame = pd.DataFrame({"text": texts, "label": labels}).sample(frac=1, random_state=0).add_prefix("text-", axis=0)
@@ -123,7 +119,6 @@ def test_labels_are_ids_or_names(weather):
         (["a", "b"], [0, 1], {"profile": "quick"}, et.SettingsError, "get_profile"),
     ],
 )
-@pytest.mark.xfail(reason='some do')
 def test_what_is_refused(texts, labels, options, error, said):
     with pytest.raises(error, match=said):
         et.find_label_errors(texts, labels, **options)

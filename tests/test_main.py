@@ -109,7 +109,6 @@ def first(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.DataWarning")  # that the text is longer than the limit
-@pytest.mark.xfail(reason='some cases do not hold yet')
 def test_the_model_that_is_saved_now_answers(first, tmp_path, monkeypatch, case):
     change, expected_exports = CASES[case]
     folder = Path(shutil.copytree(first, tmp_path / "model"))

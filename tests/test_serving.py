@@ -92,7 +92,6 @@ def test_documents_itself_without_a_network(client, mounted):
             assert ask.get(path).status_code == 200, path
 
 
-@pytest.mark.xfail(strict=True)
 def test_too_many_waiting_requests_are_told_to_come_back(folder, monkeypatch):
     """Also those that have not sent their bodies yet count."""
     monkeypatch.setattr(serving, "MAX_WAITING", 2)
@@ -120,7 +119,6 @@ def test_too_many_waiting_requests_are_told_to_come_back(folder, monkeypatch):
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
-@pytest.mark.xfail(strict=True)
 def test_one_batch_at_a_time_and_requests_take_turns(client, folder, monkeypatch):
     """However many requests there are, one batch is in memory, and a small request waits for one of each other."""
     running, batches, sizes = 0, [], []
@@ -151,7 +149,6 @@ def test_one_batch_at_a_time_and_requests_take_turns(client, folder, monkeypatch
     assert not client.post("/predict", json={"texts": "a day"}).json()["predictions"][0]["truncated"]
 
 
-@pytest.mark.xfail(strict=True)
 def test_values_that_are_not_finite_are_an_error(client, monkeypatch):
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda self, *inputs: [np.full((1, 3), np.nan, "f")])
     answer = client.post("/predict", json={"texts": SECRET})
@@ -179,7 +176,6 @@ except et.MissingExtraError as error: print(error)
         (["onnx", "onnxscript", "onnxruntime"], "export_onnx({model}, load_tokenizer({checkpoint}), 'x')", "onnx"),
     ],
 )
-@pytest.mark.xfail(strict=True)
 def test_missing_extra_is_named_when_it_is_used_and_not_before(tiny_checkpoint, packages, call, extra):
     checkpoint = repr(str(tiny_checkpoint))
     call = call.format(model=f"load_classifier({checkpoint}, ['no', 'yes'], 'cpu')", checkpoint=checkpoint)

@@ -84,7 +84,6 @@ def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path,
     assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
 
 
-@pytest.mark.xfail(strict=True)
 def test_killed_save_leaves_the_old_model_or_the_new_one(model, tokenizer, tmp_path):
     """A signal may come before and after each move of a file; never are new names above old weights."""
     other = copy.deepcopy(model)
@@ -119,7 +118,6 @@ def test_save_that_cannot_replace_the_weights_changes_nothing(model, tokenizer, 
     assert not [path.name for path in folder.iterdir() if path.is_dir()]
 
 
-@pytest.mark.xfail(strict=True)
 def test_threads_that_save_into_one_folder_do_not_mix(tmp_path):
     def save(number: int) -> None:
         with replaced_whole(tmp_path) as new:
@@ -144,7 +142,6 @@ ODD = [
 ]
 
 
-@pytest.mark.xfail(strict=True)
 def test_card_shows_odd_names_as_they_are(tiny_checkpoint, tokenizer, tmp_path):
     names = [*ODD, "snake_case", "plain"]
     odd = load_classifier(tiny_checkpoint, names, "cpu")
@@ -163,7 +160,6 @@ def test_card_shows_odd_names_as_they_are(tiny_checkpoint, tokenizer, tmp_path):
     assert len(cells) == 5 * len(names) + 2
 
 
-@pytest.mark.xfail(strict=True)
 def test_card_says_what_was_given(model, tokenizer, tmp_path):
     rng = np.random.default_rng(0)
     y_true = rng.integers(0, 3, 200)

@@ -65,7 +65,6 @@ class Ruin(TrainerCallback):
                     weight.zero_()
 
 
-@pytest.mark.xfail(strict=True)
 def test_best_epoch_is_restored(splits, tiny_checkpoint, tmp_path):
     trainer = build(splits, tiny_checkpoint, tmp_path, callbacks=[Ruin()])
     trainer.train()
@@ -122,7 +121,6 @@ def test_class_weights_move_a_model_towards_the_rare_label(tiny_checkpoint, tmp_
     ],
     ids=repr,
 )
-@pytest.mark.xfail(strict=True)
 def test_class_weights_and_label_smoothing_both_act(splits, tiny_checkpoint, tmp_path, weights):
     trainer = build(splits, tiny_checkpoint, tmp_path, class_weights=weights, label_smoothing_factor=0.2)
     batch = dict(next(iter(trainer.get_train_dataloader())))
@@ -160,7 +158,6 @@ def test_balanced_weights_of_a_label_without_texts(splits, tiny_checkpoint, tmp_
     ],
     ids=repr,
 )
-@pytest.mark.xfail(reason='some do')
 def test_wrong_class_weights_are_refused(weights, splits, tiny_checkpoint, tmp_path):
     with pytest.raises(et.SettingsError, match=r"class_weights are .*one for each of cat, dog\.$"):
         build(splits, tiny_checkpoint, tmp_path, class_weights=weights)
@@ -179,7 +176,6 @@ def test_wrong_class_weights_are_refused(weights, splits, tiny_checkpoint, tmp_p
     ],
     ids=repr,
 )
-@pytest.mark.xfail(reason='some do')
 def test_defaults_yield_to_what_is_asked_for(splits, tiny_checkpoint, tmp_path, options, expected):
     trainer = build(splits, tiny_checkpoint, tmp_path, **options, epochs=1)
     trainer.train()
@@ -189,9 +185,8 @@ def test_defaults_yield_to_what_is_asked_for(splits, tiny_checkpoint, tmp_path, 
     assert len([*tmp_path.glob("checkpoint-*")]) in {saved, 1}
 
 
-@pytest.mark.xfail(strict=True)
 def test_fp16_turns_our_bf16_off(splits, tiny_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("emotion_tutorial.training.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("emotion_tutorial.training_settings.has_bfloat16", lambda device: True)
     assert build(splits, tiny_checkpoint, tmp_path).args.bf16
     assert not build(splits, tiny_checkpoint, tmp_path, fp16=True).args.bf16
 
@@ -222,14 +217,14 @@ def test_fp16_turns_our_bf16_off(splits, tiny_checkpoint, tmp_path, monkeypatch)
     ],
     ids=repr,
 )
-@pytest.mark.xfail(reason='some do')
 def test_settings_that_cannot_be_are_refused(splits, tiny_checkpoint, tmp_path, options):
     with pytest.raises(et.SettingsError, match=r"\.$"):
         build(splits, tiny_checkpoint, tmp_path, **options).train()
 
 
-def other_ids(dataset: Dataset) -> Dataset:
-    return dataset.map(lambda row: {"input_ids": [101, 7, 8, 9, 102], "attention_mask": [1] * 5})
+def test_token_ids_of_another_tokenizer_are_made_anew(splits, trained, tiny_checkpoint, tmp_path):
+    other = splits.map(lambda row: {"input_ids": [101, 7, 102], "attention_mask": [1] * 3})
+    assert build(other, tiny_checkpoint, tmp_path).train_dataset[:] == trained.train_dataset[:]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +236,6 @@ def other_ids(dataset: Dataset) -> Dataset:
         (lambda given: DatasetDict(given, validation=given["test"].select([])), "no texts"),
         (lambda given: DatasetDict(given, train=given["train"].filter(lambda row: row["label"] == 0)), "1 label"),
         (lambda given: DatasetDict(given, test=given.pop("validation")), "validation"),
-        (lambda given: DatasetDict({k: other_ids(d) for k, d in given.items()}), "tokenizer"),
         (
             lambda given: DatasetDict(
                 given, validation=given["test"].cast_column("label", ClassLabel(names=["dog", "cat"]))
@@ -250,19 +244,12 @@ def other_ids(dataset: Dataset) -> Dataset:
         ),
     ],
 )
-@pytest.mark.xfail(reason='some do')
 def test_splits_that_cannot_be_trained_on_are_refused(splits, tiny_checkpoint, tmp_path, change, said):
     with pytest.raises(et.DataError, match=said):
         build(change(DatasetDict(splits)), tiny_checkpoint, tmp_path)
 
 
-def test_texts_that_were_cut_by_their_owner_stay_cut(splits, tiny_checkpoint, tokenizer, tmp_path):
-    short = splits.map(lambda row: dict(tokenizer(row["text"], truncation=True, max_length=8)))
-    assert max(map(len, build(short, tiny_checkpoint, tmp_path).train_dataset["input_ids"])) == 8
-
-
 @pytest.mark.parametrize("options", [{}, {"eval_strategy": "no"}, {"save_strategy": "steps", "save_steps": 1}])
-@pytest.mark.xfail(strict=True)
 def test_diverging_training_is_stopped_before_it_is_saved(splits, tiny_checkpoint, tmp_path, options):
     trainer = build(splits, tiny_checkpoint, tmp_path, learning_rate=1e7, **options)
     with pytest.raises(et.SettingsError, match=r"diverged.* step \d+.* learning rate"):

@@ -1,0 +1,210 @@
+"""The settings of a training: defaults that yield, values that are possible, and what of it shapes a model."""
+
+import dataclasses
+import json
+import math
+import numbers
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from transformers import EvalPrediction, TrainingArguments
+
+from emotion_tutorial.devices import best_device, has_bfloat16
+from emotion_tutorial.evaluation import compute_metrics
+from emotion_tutorial.exceptions import SettingsError, TutorialError
+from emotion_tutorial.profiles import Profile
+from emotion_tutorial.texts import shorten
+
+ClassWeights: TypeAlias = Literal["balanced"] | Mapping[Any, float] | Sequence[float] | npt.ArrayLike
+LIMITS: dict[str, tuple[float, float]] = {"num_train_epochs": (1e-6, math.inf), "label_smoothing_factor": (0.0, 1.0)}
+LIMITS |= dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps"), (0.0, math.inf))
+LIMITS |= dict.fromkeys(("batch_size", "gradient_accumulation_steps", "per_device_train_batch_size"), (1, 10**9))
+LIMITS |= {"per_device_eval_batch_size": (1, 10**9), "dataloader_num_workers": (0, 10**3), "seed": (0, 2**32 - 1)}
+"""The smallest and the largest value of settings. Where these are integers, a setting is an integer."""
+HARMLESS = re.compile(
+    "ddp_|debug|disable_tqdm|do_|enable_jit|hub_|include_|local_rank|log|output_dir|project|push_to_hub|report_to|"
+    "resume_from|run_name|save_|skip_memory|trackio|use_cpu|dataloader_(num|pin|per|pre|mult)"
+)
+"""How the names of the arguments begin that cannot shape a model: where it is trained, watched and stored, and how."""
+NOT_KEPT = {
+    "callbacks": "train with build_trainer",
+    "output_dir": "give folder=",
+    "checkpoint": "set it in the profile",
+}
+"""What `build_trainer` takes and `load_or_train` cannot, and what to do instead."""
+REFUSALS = (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingArguments:
+    """Return the arguments of a training, with our defaults where nothing is asked for; see `build_trainer`.
+
+    Raises
+    ------
+    SettingsError
+        If a value is impossible, values contradict each other, or the batch cannot be divided among devices.
+    """
+    given = _resolved(**settings)
+    batch = given.pop("batch_size")
+    with settings_that_are_refused():
+        args = TrainingArguments(output_dir=str(output_dir), **given)
+    if "per_device_train_batch_size" not in given:
+        parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
+        if batch % parts:
+            shared = f"{parts} equal parts (processes, times devices of each, times accumulated steps)"
+            raise SettingsError(f"A batch of {batch} cannot be divided into {shared}. Choose a multiple.")
+        args.per_device_train_batch_size = batch // parts
+    return args
+
+
+def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
+    """Return possible settings, and defaults that do not contradict them: evaluation and saving follow each other."""
+    given = {"num_train_epochs": epochs} | settings
+    given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+    for name, (low, high) in LIMITS.items():
+        value: Any = given.get(name, low)
+        kind: Any = numbers.Integral if isinstance(low, int) else numbers.Real
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
+            wanted = f"{'an integer' if isinstance(low, int) else 'a finite number'} from {low:g} to {high:g}"
+            raise SettingsError(f"{name} is {shorten(value)}. Give {wanted}.")
+    device = torch.device("cpu") if given.get("use_cpu") else best_device()
+    asked = [given.get("eval_strategy"), given.get("save_strategy")]
+    rhythm = next((strategy for strategy in asked if strategy in ("epoch", "steps")), "epoch")
+    evaluated, saved = (strategy or rhythm for strategy in asked)
+    defaults: dict[str, Any] = {
+        "per_device_eval_batch_size": 64,
+        "weight_decay": 0.01,
+        "warmup_steps": 0.06,  # below 1: a share of all steps
+        "train_sampling_strategy": "group_by_length",
+        "bf16": has_bfloat16(device) and not given.get("fp16"),
+        "use_cpu": device.type == "cpu",
+        "eval_strategy": evaluated,
+        "save_strategy": saved,
+        "logging_strategy": "epoch",
+        "logging_nan_inf_filter": False,
+        "save_total_limit": 2,  # the best and the last; of 1, the Trainer deletes the last and would train it again
+        "load_best_model_at_end": evaluated != "no" and saved in (evaluated, "best"),
+        "metric_for_best_model": "accuracy",
+        "report_to": "none",
+        "dataloader_pin_memory": device.type == "cuda",
+    }
+    if rhythm == "steps":
+        every = given.get("eval_steps") or given.get("save_steps") or given.get("logging_steps") or 500
+        defaults |= {"eval_steps": every, "save_steps": every}
+    resolved = defaults | given
+    metrics = {"loss", *compute_metrics(EvalPrediction(np.eye(2), np.arange(2)))}
+    if (metric := str(resolved["metric_for_best_model"]).removeprefix("eval_")) not in metrics:
+        raise SettingsError(f"metric_for_best_model is {metric!r}. Choose one of {', '.join(sorted(metrics))}.")
+    return resolved
+
+
+def hyperparameters_of(profile: Any) -> dict[str, Any]:
+    """Return the settings of a profile's training.
+
+    Raises
+    ------
+    SettingsError
+        If it is no `Profile`.
+    """
+    if not isinstance(profile, Profile):
+        raise SettingsError(f"profile is {shorten(profile)}. Give a Profile, such as get_profile('quick').")
+    return profile.hyperparameters
+
+
+def shaping_settings(
+    names: Sequence[str],
+    ids: Sequence[int],
+    *,
+    class_weights: ClassWeights | None = None,
+    new_head: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return what shapes a trained model besides its texts, labels and checkpoint, in a form that JSON can express.
+
+    Settings that mean the same, such as 1 and 1.0 epochs, give the same, and the device's number format is resolved.
+    What cannot shape a model is left out (see `HARMLESS`); so are the device and the number of processes.
+
+    Parameters
+    ----------
+    names, ids
+        The label names, and the label ids of the training texts.
+    class_weights, new_head, **settings
+        For `build_trainer`.
+
+    Raises
+    ------
+    SettingsError
+        As `training_arguments` does, and for settings that no name of a kept model can cover, such as callbacks.
+    """
+    known = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+    if wrong := settings.keys() - known.keys() - {"epochs", "batch_size"} | NOT_KEPT.keys() & settings:
+        advice = NOT_KEPT.get(name := min(wrong), "see transformers.TrainingArguments for those that are")
+        raise SettingsError(f"{name}= is no setting of a model that is kept: {advice}.")
+    resolved = known | _resolved(**settings)
+    shaping = {name: value for name, value in resolved.items() if not HARMLESS.match(name)}
+    if "per_device_train_batch_size" in settings:
+        del shaping["batch_size"]  # which is replaced
+    shaping["class_weights"] = None if class_weights is None else weights_by_id(class_weights, names, ids)
+    if resolved["load_best_model_at_end"] and resolved["save_strategy"] == "steps":
+        shaping["save_steps"] = resolved["save_steps"]  # of what is saved, the best is kept
+    return json.loads(json.dumps(shaping | {"new_head": new_head}, default=str), parse_int=float)
+
+
+def weights_by_id(given: Any, names: Sequence[str], ids: Sequence[int]) -> list[float]:
+    """Return one weight for each label, in id order; see `build_trainer`.
+
+    Parameters
+    ----------
+    given
+        `balanced`; one number for each label, in id order; or a mapping from label names or ids to numbers.
+    names, ids
+        The label names, and the label ids of the training texts.
+
+    Raises
+    ------
+    SettingsError
+        If these are not positive, finite numbers, one for each label.
+    """
+    weights: Any = given.to_dict() if isinstance(given, pd.Series) else given
+    if isinstance(given, str) and given == "balanced":
+        weights, present = np.ones(len(names)), np.unique(ids)  # of a label without texts, the weight does not matter
+        weights[present] = compute_class_weight("balanced", classes=present, y=np.asarray(ids))
+    elif isinstance(weights, Mapping):
+        places = {key: i for i, name in enumerate(names) for key in (i, name)}
+        found = {places.get(key): weight for key, weight in weights.items()}
+        weights = [found.get(i) for i in range(len(names))] if len(weights) == len(names) else []
+    try:
+        tensor = torch.as_tensor(weights, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0)
+    if tensor.shape != (len(names),) or not (tensor.isfinite() & (tensor > 0)).all():
+        expected = f"'balanced' or {len(names)} positive numbers, one for each of {', '.join(names)}"
+        raise SettingsError(f"class_weights are {shorten(given)}; expected {expected}.")
+    return tensor.tolist()
+
+
+@contextmanager
+def settings_that_are_refused() -> Iterator[None]:
+    """Say which settings transformers or PyTorch refuses; that memory runs out remains the error that it is.
+
+    Raises
+    ------
+    SettingsError
+        If they refuse some.
+    """
+    try:
+        yield
+    except REFUSALS as error:
+        if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
+            raise
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        raise SettingsError(
+            f"These settings of a training are impossible: {said}. Change or leave them out."
+        ) from error
