@@ -35,7 +35,6 @@ from .calibration import expected_calibration_error as expected_calibration_erro
 from .calibration import fit_temperature as fit_temperature
 from .training import build_trainer as build_trainer
 from .trained_models import load_or_train as load_or_train
-from .losses import confused_pairs as confused_pairs
 from .losses import loss_frame as loss_frame
 from .label_errors import find_label_errors as find_label_errors
 from .attribution import explain as explain

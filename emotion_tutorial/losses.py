@@ -54,27 +54,3 @@ def loss_frame(
     losses = cross_entropy(logits.double(), labels, reduction="none")
     frame = pd.DataFrame({"text": texts, "label": [names[label] for label in labels]})
     return frame.assign(predicted_label=[names[label] for label in logits.argmax(dim=1)], loss=losses.numpy())
-
-
-def confused_pairs(losses: pd.DataFrame) -> pd.DataFrame:
-    """Count which label was taken for which, with the text of each pair that has the median loss.
-
-    Parameters
-    ----------
-    losses
-        As `loss_frame` returns them.
-
-    Returns
-    -------
-    DataFrame
-        `label`, `predicted_label`, `texts` (how many), `share` (of all texts of the label) and
-        `example`; the most common pair first. The index is the example's row in the split.
-    """
-    totals = losses["label"].value_counts().to_dict()
-    wrong = losses[losses["label"] != losses["predicted_label"]].sort_values("loss", kind="stable")
-    rows = []
-    for (label, predicted), group in wrong.groupby(["label", "predicted_label"], sort=False):
-        middle = group.index[len(group) // 2]
-        rows.append((middle, label, predicted, len(group), len(group) / totals[label], group.loc[middle, "text"]))
-    pairs = pd.DataFrame(rows, columns=["row", "label", "predicted_label", "texts", "share", "example"])
-    return pairs.set_index("row").rename_axis(None).sort_values("texts", ascending=False, kind="stable")
