@@ -71,7 +71,11 @@ def export_onnx(
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
             raise CheckpointError(f"The model's weights {name} are {DIVERGED}")
-    with needed_from("onnx"), tempfile.TemporaryDirectory() as scratch, replaced_whole(folder) as new:
+    with needed_from("onnx"):
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401  the exporter needs it
+    with tempfile.TemporaryDirectory() as scratch, replaced_whole(folder) as new:
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         copy = load_classifier(scratch, device="cpu")  # in float32, without what a Trainer wraps around its model

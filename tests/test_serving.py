@@ -176,9 +176,10 @@ except et.MissingExtraError as error: print(error)
         (["onnx", "onnxscript", "onnxruntime"], "export_onnx({model}, load_tokenizer({checkpoint}), 'x')", "onnx"),
     ],
 )
-def test_missing_extra_is_named_when_it_is_used_and_not_before(tiny_checkpoint, packages, call, extra):
+def test_missing_extra_is_named_when_it_is_used_and_not_before(tiny_checkpoint, tmp_path, packages, call, extra):
     checkpoint = repr(str(tiny_checkpoint))
     call = call.format(model=f"load_classifier({checkpoint}, ['no', 'yes'], 'cpu')", checkpoint=checkpoint)
     code = MISSING.format(packages=packages, call=call)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert not any(tmp_path.iterdir())
     assert done.stdout == f'{packages[0]} is not installed. Run: pip install "emotion-tutorial[{extra}]".\n'
