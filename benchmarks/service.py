@@ -1,8 +1,9 @@
 """Measure how many requests the service answers, how fast, and whether its memory grows.
 
 Starts `python -m emotion_tutorial serve` and sends it requests of one text each: twenty a second; then from 32 clients
-at once, each with its next request as soon as it has an answer; then so many that memory that leaks would show. The
-clients share the machine with the service.
+at once, each with its next request as soon as it has an answer; then so many that memory that leaks would show. Last,
+with `--largest`, each of the clients sends one request of the largest size that is allowed, all at once. The clients
+share the machine with the service.
 
     python benchmarks/service.py                   # the model of the profile, trained if need be
     python benchmarks/service.py --folder FOLDER   # an export
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +31,9 @@ from tqdm import tqdm
 
 import emotion_tutorial as et
 
+LARGEST = ["a day " * 833] * 64
+"""The texts of the largest request: 64, of almost 5,000 characters each, longer than the encoder can read."""
+
 
 def main() -> None:
     """Run from the command line."""
@@ -38,6 +43,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20, help="requests a second")
     parser.add_argument("--clients", type=int, default=32, help="the service lets 32 requests wait")
     parser.add_argument("--requests", type=int, default=10_000, help="from all clients together")
+    parser.add_argument("--largest", action="store_true", help="also measure the memory that large requests take")
     options = parser.parse_args()
     profile = et.get_profile()
     splits = et.load_splits(profile.data)
@@ -55,15 +61,21 @@ def main() -> None:
             crowd = asyncio.run(at_once(address, texts, options.clients, options.requests))
             seconds = time.perf_counter() - start
             grown = psutil.Process(pid).memory_info().rss - before
+            with peak_memory(pid) as peaks:
+                if options.largest:
+                    asyncio.run(at_once(address, [LARGEST], options.clients, options.clients))
     result: dict[str, float] = {"steady_requests": len(steady)}
     for name, waits in (("steady", steady), ("crowd", crowd)):
         result |= {f"{name}_p{p}_ms": round(float(np.percentile(waits, p)), 1) for p in (50, 99)}
     result |= {"crowd_requests": len(crowd), "requests_per_second": round(len(crowd) / seconds)}
     result |= {"memory_mb": round((before + grown) / 1e6), "grown_mb": round(grown / 1e6, 1)}
-    print(f"{options.rate:g} requests a second: median {result['steady_p50_ms']} ms, 99 % {result['steady_p99_ms']} ms")
+    if options.largest:
+        result["largest_peak_mb"] = round(max(peaks) / 1e6)
+        print(f"{options.clients} of the largest requests at once: up to {result['largest_peak_mb']} MB")
+    print(f"{options.rate:g} requests a second: median {result['steady_p50_ms']} ms, 99% {result['steady_p99_ms']} ms")
     print(
         f"{options.clients} clients at once: {result['requests_per_second']} requests a second, median "
-        f"{result['crowd_p50_ms']} ms, 99 % {result['crowd_p99_ms']} ms; all {len(crowd)} answered"
+        f"{result['crowd_p50_ms']} ms, 99% {result['crowd_p99_ms']} ms; all {len(crowd)} answered"
     )
     print(f"memory: {result['memory_mb']} MB, grown by {result['grown_mb']} MB over {len(crowd)} requests")
     print(json.dumps(result))
@@ -84,8 +96,27 @@ def serving(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
             process.send_signal(signal.SIGTERM)
 
 
-async def ask(client: aiohttp.ClientSession, text: str) -> float:
-    """Classify a text; return the milliseconds that it took. An answer that is none ends the benchmark."""
+@contextlib.contextmanager
+def peak_memory(pid: int) -> Iterator[list[int]]:
+    """Give a list that is filled with the resident memory of a process, in bytes, every 20 milliseconds."""
+    process, done = psutil.Process(pid), threading.Event()
+    found = [process.memory_info().rss]
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            found.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
+async def ask(client: aiohttp.ClientSession, text: str | list[str]) -> float:
+    """Classify a text, or several in one request; return the milliseconds that it took. An answer that is none ends the benchmark."""
     start = time.perf_counter()
     async with client.post("/predict", json={"texts": text}, raise_for_status=True) as answer:
         await answer.read()
@@ -103,7 +134,7 @@ async def at_a_rate(address: str, texts: Sequence[str], rate: float, requests: i
         return await asyncio.gather(*map(later, range(requests)))
 
 
-async def at_once(address: str, texts: Sequence[str], clients: int, requests: int) -> list[float]:
+async def at_once(address: str, texts: Sequence[Any], clients: int, requests: int) -> list[float]:
     """Send from so many clients at once, each its next request when it has an answer."""
     waits: list[float] = []
     left = iter(tqdm(range(requests), unit="request"))
@@ -112,7 +143,8 @@ async def at_once(address: str, texts: Sequence[str], clients: int, requests: in
         for i in left:
             waits.append(await ask(client, texts[i % len(texts)]))
 
-    async with aiohttp.ClientSession(address) as client:  # no more than 100 connections
+    patience = aiohttp.ClientTimeout(total=3600)
+    async with aiohttp.ClientSession(address, timeout=patience) as client:  # no more than 100 connections
         await asyncio.gather(*(one(client) for _ in range(clients)))
     return waits
 
