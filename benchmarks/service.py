@@ -116,7 +116,7 @@ def peak_memory(pid: int) -> Iterator[list[int]]:
 
 
 async def ask(client: aiohttp.ClientSession, text: str | list[str]) -> float:
-    """Classify a text, or several in one request; return the milliseconds that it took. An answer that is none ends the benchmark."""
+    """Send one request, and return the milliseconds that it took. An answer that is an error ends the benchmark."""
     start = time.perf_counter()
     async with client.post("/predict", json={"texts": text}, raise_for_status=True) as answer:
         await answer.read()
