@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +13,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.texts import Texts, as_ids, as_labels, as_matrix, as_texts
+from emotion_tutorial.texts import Texts, as_ids, as_labels, as_matrix, as_texts, require_one_index
 from emotion_tutorial.words import find_words
 
 
@@ -46,8 +45,9 @@ def fit_bag_of_words(texts: Texts, y: Any, *, tune: bool = False) -> BaseEstimat
         If a text or a label is missing or is not one, if there is not one label for each text, if all labels are the
         same, or if there are too few texts to tune.
     """
-    strings, index = as_texts(texts)
-    labels = _as_targets(y, index)
+    require_one_index(texts=texts, y=y)
+    strings, _ = as_texts(texts)
+    labels = _as_targets(y, len(strings))
     if not tune:
         return bag_of_words().fit(strings, labels)
     letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5), min_df=2)
@@ -91,16 +91,17 @@ def fit_probe(X: npt.ArrayLike, y: Any) -> Pipeline:
         If the features are not a matrix of finite numbers, if a label is missing or is not one, if there is not one
         label for each row, or if all labels are the same.
     """
+    require_one_index(X=X, y=y)
     rows = as_matrix(X, "X")
-    index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(rows))
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X, _as_targets(y, index))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    return probe.fit(rows, _as_targets(y, len(rows)))
 
 
-def _as_targets(y: Any, texts: pd.Index) -> npt.NDArray[Any]:
+def _as_targets(y: Any, texts: int) -> npt.NDArray[Any]:
     """Return names or ids as scikit-learn takes them, two different ones or more."""
     values = as_labels(y, "y", texts)
     are_names = all(isinstance(value, str) for value in values)
-    labels = np.array(values) if are_names else as_ids(None, y=values)[0]
+    labels = np.array(values, dtype=object) if are_names else as_ids(None, y=values)[0]
     if len(found := np.unique(labels)) < 2:
         raise DataError(f"A classifier needs two labels or more, but y= has only {found[0]}.")
     return labels

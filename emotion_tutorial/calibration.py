@@ -75,7 +75,8 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
     Raises
     ------
     DataError
-        If there is not one row of finite logits for each id, an id has no column, or the indexes of pandas differ.
+        If there is not one row of finite logits for each id, an id has no column, the indexes of pandas differ, the
+        rows are probabilities, or no temperature is the best, as when every text is predicted right.
 
     Notes
     -----
@@ -83,11 +84,17 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
     """
     ids, rows = _checked(y_true, logits, "logits")
     texts = np.arange(ids.size)
+    if rows.min() >= 0 and np.allclose(rows.sum(axis=1), 1):
+        raise DataError("The rows of logits= sum to 1, as probabilities do. Give what comes before the softmax.")
+    rows = rows / (scale := rows.std() or 1.0)
 
     def cross_entropy(log_temperature: float) -> float:
         return -log_softmax(rows / np.exp(log_temperature), axis=1)[texts, ids].mean()
 
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-10, 10), method="bounded").x))
+    found = minimize_scalar(cross_entropy, bounds=(-10, 10), method="bounded").x
+    if min(map(cross_entropy, (-10, 10))) <= cross_entropy(found):
+        raise DataError("No temperature fits best: the more extreme, the better. Give more texts.")
+    return float(np.exp(found) * scale)
 
 
 def _checked(

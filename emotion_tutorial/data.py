@@ -1,6 +1,5 @@
 """Load labeled texts from any source as a `DatasetDict` of `text` and `label`, and turn a split into a frame."""
 
-import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,22 +8,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
-from pyarrow import ArrowException
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.model_selection import train_test_split
 
-from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
-from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError
-from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
-from emotion_tutorial.reading import MissingLabelsError, file_format, read_file, require_columns
+from emotion_tutorial.corpus import EMOTIONS
+from emotion_tutorial.exceptions import DataError, DataWarning, SettingsError
+from emotion_tutorial.reading import MissingLabelsError, read_file, require_columns
+from emotion_tutorial.sources import SPLITS, open_source, pick_splits
 from emotion_tutorial.texts import as_column, as_texts, is_label, require_labeled, shorten
 
-SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
-"""The splits, and the names under which a source may have them."""
 MAX_CLASSES = 1_000
 """If there are more distinct labels than this, each must have ten rows on average."""
-PART_NUMBER = r"-\d{5}-of-(\d{5}).*"
-"""The end of a file's name on the Hub, where a split may come in several files."""
 
 Part: TypeAlias = str | Path | pd.DataFrame | Dataset
 Source: TypeAlias = Part | Mapping[str, Part]
@@ -93,23 +87,29 @@ def load_splits(
     >>> splits["train"].features["label"].names
     ['joy', 'sadness']
     """
-    if isinstance(source, str) and source == "embedded":
-        text_column, label_column, label_names = "text", "label", EMOTIONS if label_names is None else label_names
+    is_bundled = isinstance(source, str) and source == "embedded"
+    if is_bundled:
+        text_column, label_column = "text", "label"
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise SettingsError(f"seed= is {shorten(seed)}. Give a whole number, from 0 to 2**32 - 1.")
     title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
     given = [] if label_names is None else _check_names(as_column(label_names, "label_names")[0], "label_names= is")
     names, frames = given, {}
-    for split, parts in _pick_splits(_open_source(source, name, revision), title).items():
+    for split, parts in pick_splits(open_source(source, name, revision), title).items():
         found = []
         try:
             for part in parts:
                 where = str(part) if len(parts) > 1 else f"{title}, split {split!r}"
                 table = read_file(part, text_column, label_column, encoding) if isinstance(part, Path) else part
                 feature = table.features.get(label_column) if isinstance(table, Dataset) else None
-                own = feature.names if isinstance(feature, ClassLabel) else []
-                names = names or (own and _check_names(own, f"{where}: the label names are"))
-                own = own if not given or set(given) & set(own) else []  # else the ids are into the given names
+                own = feature.names if isinstance(feature, ClassLabel) else EMOTIONS if is_bundled else []
+                names = names or (own and _check_names([*own], f"{where}: the label names are"))
+                if own and given and {*map(_as_name, given)}.isdisjoint(map(_as_name, own)):
+                    message = (
+                        f"{where}: its label names {shorten([*own])} are replaced, in this order, by label_names=."
+                    )
+                    _warn(message, stacklevel=3)
+                    own = []
                 found.append(_check_rows(table, where, text_column, label_column, own))
         except MissingLabelsError as error:
             if split != "test":
@@ -142,60 +142,6 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
     names = require_labeled(dataset, "dataset=")
     frame = dataset.select_columns(["text", "label"]).to_pandas()
     return frame.assign(label_name=frame["label"].map(dict(enumerate(names))))
-
-
-def _open_source(source: Any, name: str | None = None, revision: str | None = None) -> Any:
-    """Return what a source is or holds: a frame, a data set, the path of a file, or several of these by name."""
-    if isinstance(source, str | Path):
-        # Path.expanduser and Path.exists fail for names that no file may have
-        path = CORPUS_FOLDER if source == "embedded" else Path(os.path.expanduser(source))  # noqa: PTH111
-        exists = source != "" and os.path.exists(path)  # noqa: PTH110
-        dataset_id = HUB_DATASET if source == "hub" else str(source)
-        is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", dataset_id) and not file_format(path)
-        if is_id and not exists:
-            return load_hub_dataset(dataset_id, name, revision)
-    if name is not None or revision is not None:
-        raise SettingsError("name= and revision= are for data sets on the Hub. Leave them out for this source.")
-    if not isinstance(source, str | Path):
-        return source
-    if not exists:
-        shown = str(source) if len(str(source)) in range(1, 300) else shorten(source)
-        others = "a source may also be 'embedded', 'hub' or the id of a Hub data set (owner/name)"
-        raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
-    if path.is_file():
-        return path
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        try:
-            return load_from_disk(path)
-        except (ArrowException, AttributeError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
-            said = f"{type(error).__name__}: {error}"
-            raise DataError(f"{path}: what save_to_disk wrote is damaged ({said}). Save it again.") from error
-    places = [sorted(path.iterdir()), sorted(path.glob("data/*"))]
-    top, data = ({file.name: file for file in place if file.is_file() and file_format(file)} for place in places)
-    return data if "train" in {*map(_split_name, data)} - {*map(_split_name, top)} else top
-
-
-def _split_name(name: Any) -> str:
-    """Return what a name says about the split: up to the first dot, or to the number of one of several parts."""
-    return re.sub(PART_NUMBER, "", str(name).partition(".")[0]).lower()
-
-
-def _pick_splits(found: Any, title: str) -> dict[str, list[Any]]:
-    """Return the parts of each split, in order."""
-    if not isinstance(found, Mapping):
-        return {"train": [found]}
-    picked = {}
-    for split, aliases in SPLITS.items():
-        if names := [name for name in found if _split_name(name) in aliases]:
-            numbers = [re.search(PART_NUMBER, str(name)) for name in names]
-            if {int(number[1]) if number else 1 for number in numbers} != {len(names)}:
-                there = f"{len(names)} parts for the split {split!r}, which do not fit together: {', '.join(names[:5])}"
-                raise DataError(f"{title} has {there}. Keep one, or all the numbered files of a set.")
-            picked[split] = [_open_source(found[name]) for name in names]
-    if "train" not in picked:
-        there = ", ".join(map(shorten, [*found][:10])) or "nothing that can be read"
-        raise NotFoundError(f"{title} has no split 'train' (of a folder: no file such as train.csv). It has {there}.")
-    return picked
 
 
 def _check_rows(part: Any, where: str, text_column: str, label_column: str, names: Sequence[str]) -> pd.DataFrame:
@@ -261,7 +207,7 @@ def _find_names(labels: pd.Series, title: str) -> list[str]:
 
 def _label_ids(labels: pd.Series, names: Sequence[str], ids_are_known: bool, where: str) -> pd.Series:
     known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
-    if ids_are_known and not any(re.fullmatch(r"-?[0-9]+", name) for name in names):
+    if ids_are_known and not any(re.fullmatch(r"-?[0-9]+", str(name)) for name in known):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from emotion_tutorial.exceptions import DataError
 from emotion_tutorial.figure_style import MOST_ROWS, name_rows, new_axes, require_columns, wrap
-from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts
+from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts, require_one_index
 from emotion_tutorial.words import word_spans
 
 
@@ -34,7 +34,7 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
         If there is no such column, it has no rows, or a label is missing.
     """
     require_columns(frame, "label_name")
-    as_labels(frame["label_name"], "label_name", frame.index)
+    as_labels(frame["label_name"], "label_name", len(frame))
     counts = frame["label_name"].value_counts(ascending=True)
     ax = new_axes(ax, height=1.2 + 0.4 * len(counts))
     ax.barh(range(len(counts)), counts)
@@ -64,7 +64,7 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     require_columns(frame, "text", "label_name")
     texts, index = as_texts(frame["text"], "text")
-    as_labels(frame["label_name"], "label_name", index)
+    as_labels(frame["label_name"], "label_name", len(index))
     lengths = np.array([len(word_spans(text)) for text in texts])
     names = frame["label_name"].value_counts(ascending=True).index
     ax = new_axes(ax, height=1.2 + 0.45 * len(names))
@@ -102,7 +102,8 @@ def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: S
         If a column is not there, a point is not finite, an id has no name, or there are too many labels.
     """
     require_columns(projection, "X", "Y")
-    points = as_matrix(projection[["X", "Y"]], "projection")
+    require_one_index(projection=projection, labels=labels)
+    points = as_matrix(projection[["X", "Y"]], "projection").astype(np.float64)
     x, y = points.T
     names, _ = as_column(label_names, "label_names")
     if len(names) > MOST_ROWS:

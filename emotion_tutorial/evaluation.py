@@ -21,8 +21,8 @@ def compute_metrics(eval_prediction: "EvalPrediction") -> dict[str, float]:
     Parameters
     ----------
     eval_prediction
-        `predictions` are the logits, (texts, labels) float, or a tuple that begins with them; `label_ids` are the true
-        ids, (texts,) int.
+        The logits, (texts, labels) float, or a tuple that begins with them; and the true ids, (texts,) int. A tuple of
+        the two will do, too.
 
     Returns
     -------
@@ -35,9 +35,9 @@ def compute_metrics(eval_prediction: "EvalPrediction") -> dict[str, float]:
     DataError
         If a logit is not finite, as after a training that diverged, or if logits and ids don't fit each other.
     """
-    predictions = eval_prediction.predictions
+    predictions, label_ids, *_ = eval_prediction
     logits = as_matrix(predictions[0] if isinstance(predictions, tuple) else predictions, "predictions")
-    [y_true] = as_ids(logits.shape[1], len(logits), label_ids=eval_prediction.label_ids)
+    [y_true] = as_ids(logits.shape[1], len(logits), label_ids=label_ids)
     y_pred = logits.argmax(axis=1)
     macro_f1, weighted_f1 = _mean_f1(np.stack([y_true, y_pred]), np.ones(len(logits)), logits.shape[1])
     return {"accuracy": float((y_true == y_pred).mean()), "weighted_f1": weighted_f1, "macro_f1": macro_f1}

@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 import huggingface_hub
 from datasets import DatasetDict
-from datasets.exceptions import DatasetNotFoundError, DatasetsError
+from datasets.exceptions import DatasetNotFoundError
+from datasets.packaged_modules.csv.csv import Csv
 from huggingface_hub import constants, errors
 
 from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, TutorialError
@@ -63,7 +64,11 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
     """
     try:
         with translate_hub_errors(dataset_id):
-            found = datasets.load_dataset(dataset_id, name or HUB_CONFIGS.get(dataset_id), revision=revision)
+            which = {"path": dataset_id, "name": name or HUB_CONFIGS.get(dataset_id), "revision": revision}
+            # Of a CSV file, nothing is converted, as when it is read from a folder.
+            as_texts = {"dtype": str, "na_filter": False}
+            is_csv = isinstance(datasets.load_dataset_builder(**which), Csv)
+            found = datasets.load_dataset(**which, **(as_texts if is_csv else {}))
             # If the Hub cannot be reached, datasets takes what was downloaded last, of whatever revision.
             if revision and not re.fullmatch("[0-9a-f]{40}", revision):
                 revision = huggingface_hub.dataset_info(dataset_id, revision=revision).sha
@@ -73,7 +78,9 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
             return found
     except TutorialError:
         raise
-    except (ValueError, RuntimeError, FileNotFoundError, DatasetsError) as error:
+    except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise
         said = textwrap.shorten(str(error.__cause__ or error), 400)
         if said.startswith(("BuilderConfig", "Config name")):
             raise SettingsError(f"{dataset_id!r}: {said} Choose one with name=.") from error

@@ -20,7 +20,7 @@ from emotion_tutorial.checkpoints import locate_checkpoint
 from emotion_tutorial.exceptions import DataError, SettingsError
 from emotion_tutorial.inference import predict_proba
 from emotion_tutorial.profiles import Profile, get_profile
-from emotion_tutorial.texts import Texts, as_labels, as_texts, shorten
+from emotion_tutorial.texts import Texts, as_labels, as_texts, require_one_index, shorten
 from emotion_tutorial.training import build_trainer
 from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
 
@@ -89,8 +89,9 @@ def find_label_errors(
     """
     if method not in [*get_args(Method)]:
         raise SettingsError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
+    require_one_index(texts=texts, labels=labels)
     strings, index = as_texts(texts)
-    ids, names = _label_ids(as_labels(labels, "labels", index), label_names)
+    ids, names = _label_ids(as_labels(labels, "labels", len(index)), label_names)
     profile = get_profile() if profile is None else profile
     settings = hyperparameters_of(profile) | {"seed": seed} | settings
     shaping = shaping_settings(names, ids.tolist(), **settings)

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 from fsspec.implementations.local import LocalFileSystem
 
-from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.exceptions import DataError, DataWarning, SettingsError
 from emotion_tutorial.texts import shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+QUOTES = "Put quotes around texts with separators, quotes or line breaks."
 RECORDS = 'Write one object per line, or one array of objects; pandas does with DataFrame.to_json(orient="records").'
 
 
@@ -75,6 +76,8 @@ def read_file(
     If neither reading fits a file that is separated by tabs, its quotes are taken as part of the texts. A field in
     quotes that goes over several lines and seems to contain whole rows causes a `DataWarning`.
     """
+    if wrong := [given for given in (text_column, label_column, encoding) if not isinstance(given, str)]:
+        raise SettingsError(f"{wrong[0]!r} is no name of a column or an encoding. Give strings.")
     path = Path(path)
     form = file_format(path)
     if form is None:
@@ -93,10 +96,12 @@ def read_file(
             "'CSV UTF-8'). If it is a spreadsheet, an archive or parquet, save it as CSV or give it its right suffix."
         ) from error
     except Exception as error:
-        if isinstance(error, DataError | MemoryError) or getattr(error, "errno", None):  # they say what is wrong
+        if isinstance(error, DataError | MemoryError | Warning) or getattr(
+            error, "errno", None
+        ):  # they say what is wrong
             raise
         reason = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
-        quotes = " Put quotes around texts with separators, quotes or line breaks." if form in (".csv", ".tsv") else ""
+        quotes = f" {QUOTES}" if form in (".csv", ".tsv") else ""
         raise DataError(f"{path} could not be read as {form}: {reason}.{quotes} Correct the file.") from error
 
 
@@ -138,6 +143,8 @@ def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) 
     with _open(path, encoding) as file:
         for number, line in enumerate(file, 1):
             text, separator, label = line.rpartition(";")
+            if number == 1 and line.strip() == f"{text_column};{label_column}":
+                raise DataError(f"{path}: its first line names the columns. Take it out, or save the file as .csv.")
             if separator:
                 rows.append((text.strip(), label.strip()))
             elif line.strip():
@@ -146,7 +153,7 @@ def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) 
 
 
 def _read_delimited(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
-    with _open(path, encoding, newline="") as file, warnings.catch_warnings():
+    with _open(path, encoding, newline="") as file:
         hint = re.fullmatch(r'"?sep=(.)"?[\r\n]*', file.readline())  # for Excel
         begin = file.tell() if hint else 0
         usual = hint[1] if hint else "\t" if file_format(path) == ".tsv" else ","
@@ -165,10 +172,13 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
         file.seek(begin)
         has_quotes = any('"' in chunk for chunk in iter(partial(file.read, 1_000_000), ""))
         options = _find_quoting(file, begin, best, start[0]) if has_quotes else {}
-        # pandas only warns about a first row that is longer than the header, and drops what does not fit.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
         file.seek(begin)
-        frame = pd.read_csv(file, sep=best, dtype=str, na_filter=False, index_col=False, **options)
+        content: Any = file
+        if options.pop("escapechar", None):  # which pandas would take away before other characters, too
+            content = StringIO(file.read().replace('\\"', '""'))
+        frame = pd.read_csv(content, sep=best, dtype=str, na_filter=False, **options)
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much in the first row for an index
+            raise DataError(f"{path}: the first row has more fields than the header. {QUOTES} Correct the file.")
         frame.columns = pd.Index(headers[best])
         if has_quotes:
             _warn_of_swallowed_rows(frame, path, label_column, best)
@@ -210,7 +220,7 @@ def _warn_of_swallowed_rows(frame: pd.DataFrame, path: Path, label_column: str, 
 def _read_json(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
     rows = []
     with _open(path, encoding) as file:
-        is_array = file.read(1000).lstrip().startswith("[")
+        is_array = next((line for line in file if line.strip()), "").lstrip().startswith("[")
         file.seek(0)
         for number, found in enumerate(json.load(file) if is_array else file, 1):
             if not is_array and not found.strip():

@@ -85,7 +85,7 @@ def as_texts(given: Any, name: str = "texts") -> tuple[list[str], pd.Index]:
     return [*map(str.__str__, values)], index  # not str(), which gives the name of a member of an enumeration
 
 
-def as_labels(given: Any, name: str, texts: pd.Index) -> list[Any]:
+def as_labels(given: Any, name: str, texts: int) -> list[Any]:
     """Return one label for each text, an id or a name.
 
     Parameters
@@ -95,19 +95,17 @@ def as_labels(given: Any, name: str, texts: pd.Index) -> list[Any]:
     name
         The caller's name for it, which appears in messages.
     texts
-        The index of the texts, as `as_texts` returns it.
+        The number of texts.
 
     Raises
     ------
     DataError
-        If there is not one label for each text, or no label at all; if a label is missing, is itself a list, or is
-        neither a string nor a number; or if texts and labels come from pandas and have different indexes.
+        If there is not one label for each text, or no label at all; or if a label is missing, is itself a list, or is
+        neither a string nor a number.
     """
     values, index = as_column(given, name)
-    if len(values) != len(texts) or not values:
-        raise DataError(f"There are {len(texts)} texts and {len(values)} labels in {name}=. Give one label per text.")
-    if isinstance(given, pd.Series | pd.DataFrame) and not isinstance(texts, pd.RangeIndex) and not index.equals(texts):
-        raise DataError(f"The texts and {name}= have different indexes. Take both from one frame.")
+    if len(values) != texts or not values:
+        raise DataError(f"There are {texts} texts and {len(values)} labels in {name}=. Give one label per text.")
     for row, value in enumerate(values):
         if not is_label(value):
             found = "missing" if _is_missing(value) else shorten(value)
@@ -140,7 +138,7 @@ def as_ids(classes: int | None, texts: int | None = None, **given: Any) -> list[
     for name, column in given.items():
         column = [*column] if isinstance(column, Iterator) else column
         texts = len(as_column(column, name)[0]) if texts is None else texts
-        ids = as_labels(column, name, pd.RangeIndex(texts))
+        ids = as_labels(column, name, texts)
         for row, value in enumerate(ids):
             if isinstance(value, str) or value != int(value) or not lowest <= value <= highest:
                 expected = "a whole number" if classes is None else f"an id from 0 to {highest}"

@@ -151,7 +151,8 @@ def test_names_of_a_data_set_are_kept_by_name(column):
         splits = load_splits(whole, label_column=column, label_names=given)
         assert [name for part in rows(splits).values() for _, name in part] == ["2", "1", "1", "2", "2", "1"]
         assert names(splits) == (given or ["2", "1"])
-    renamed = load_splits(whole, label_column=column, label_names=["bad", "good"])  # other names: ids into them
+    with pytest.warns(DataWarning, match="are replaced"):  # other names: ids into them
+        renamed = load_splits(whole, label_column=column, label_names=["bad", "good"])
     assert [name for _, name in rows(renamed)["train"]] == ["bad", "good"]
 
 
@@ -305,3 +306,42 @@ def test_sources_that_are_refused(source):
     with pytest.raises(error, match=said) as caught:
         load_splits(source)
     assert len(str(caught.value)) < 800
+
+
+def labeled(names: list[str]) -> Dataset:
+    """Return a bad text with the second name, and a good one with the first."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    return Dataset.from_dict({"text": ["bad", "good"], "label": [1, 0]}, features=features)
+
+
+@pytest.mark.parametrize(
+    ("part", "names", "found"),
+    [
+        (labeled(["1.0", "0.0"]), None, ["0.0", "1.0"]),
+        (pd.DataFrame({"text": ["bad", "good"], "label": [0.0, 1.0]}), ["1.0", "0.0"], ["0.0", "1.0"]),
+        (pd.DataFrame({"text": ["bad", "good"], "label": ["0", "1"]}), [" 1", " 0"], [" 0", " 1"]),
+        (labeled(["joy ", "sadness "]), ["sadness", "joy"], ["sadness", "joy"]),
+    ],
+)
+def test_names_count_before_ids(part, names, found):
+    splits = load_splits(dict.fromkeys(("train", "validation", "test"), part), label_names=names)
+    assert to_frame(splits["train"])["label_name"].tolist() == found
+
+
+def test_names_that_replace_others_are_said():
+    with pytest.warns(DataWarning, match="are replaced, in this order, by label_names="):
+        load_splits(dict.fromkeys(("train", "validation", "test"), labeled(["A", "B"])), label_names=["c", "d"])
+
+
+def test_names_of_the_bundled_corpus_are_its_own(corpus):
+    names = corpus["train"].features["label"].names
+    turned = load_splits("embedded", label_names=names[::-1])
+    pd.testing.assert_series_equal(*(to_frame(each["test"])["label_name"] for each in (corpus, turned)))
+
+
+def test_a_damaged_folder_of_save_to_disk(tmp_path):
+    make_frame(400).pipe(Dataset.from_pandas).save_to_disk(tmp_path)
+    [file] = tmp_path.glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="damaged"):
+        load_splits(tmp_path)

@@ -169,3 +169,15 @@ def test_probabilities_sum_to_one_and_logits_are_finite():
     assert compute_metrics(EvalPrediction(predictions=(logits, logits), label_ids=ids))["accuracy"] == 1
     with pytest.raises(DataError, match=r"predictions\[1\] .*finite"):
         compute_metrics(EvalPrediction(predictions=logits * [[1], [np.nan]], label_ids=ids))
+
+
+@pytest.mark.parametrize("logits", [[[3.0, 0], [0, 3]], [[0.0, 3], [3, 0]], [[0.9, 0.1], [0.4, 0.6]]])
+def test_no_temperature_is_made_up(logits):
+    with pytest.raises(DataError, match=r"No temperature|probabilities"):
+        fit_temperature(logits, [0, 1])
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_temperature_follows_the_scale_of_the_logits(scale):
+    y, logits = calibrated(2000, 3)
+    assert fit_temperature(scale * logits, y) == pytest.approx(scale * fit_temperature(logits, y), rel=1e-3)

@@ -123,6 +123,9 @@ CASES = [
     Case("a label that is a date", "a.parquet", parquet("a", pd.Timestamp(0)), "DataError", "row 0: the label is Timestamp('1970"),
     Case("a label that is not of the given ones", "a.csv", TWO, "DataError", "row 1: unknown label 'fear'; 1 such rows. Known labels: 'joy', 'love'", {"label_names": ["joy", "love"]}),
     Case("a label that is an id", "a.csv", b"text,label\n" + b"".join(b"a,n%d\n" % i for i in range(1001)), "DataError", "1,001 distinct labels in 1,001 rows, such as 'n0'"),
+    Case("a backslash before quotes", "train.csv", b'text,label\n"say \\"hi\\"",joy\n"C:\\new",fear\n', "rows", [('say "hi"', "joy"), ("C:\\new", "fear")]),
+    Case("a line that names the columns", "train.txt", b"text;label\na;joy\nb;fear\n", "DataError", "its first line names the columns"),
+    Case("blanks before an array", "train.json", b" \n" * 600 + JSON, "rows", BOTH),
 ]  # fmt: skip
 
 

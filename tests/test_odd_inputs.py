@@ -152,9 +152,11 @@ ID_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "evaluate": lambda made, ids: et.evaluate(ids, LABELS, NAMES, resamples=20),
     "compare": lambda made, ids: et.compare(LABELS, ids, LABELS),
     "expected_calibration_error": lambda made, ids: et.expected_calibration_error(ids, SHARES),
-    "fit_temperature": lambda made, ids: et.fit_temperature(SHARES, ids),
+    "fit_temperature": lambda made, ids: et.fit_temperature(5 * SHARES, ids),
     "plot_confusion_matrix": lambda made, ids: et.plot_confusion_matrix(y_true=ids, y_pred=LABELS, label_names=NAMES),
-    "plot_hexbins": lambda made, ids: et.plot_hexbins(pd.DataFrame({"X": range(12), "Y": range(12)}), ids, NAMES),
+    "plot_hexbins": lambda made, ids: et.plot_hexbins(
+        pd.DataFrame({"X": range(12), "Y": range(12)}, index=FRAME.index), ids, NAMES
+    ),
 }
 SPLIT_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "to_frame": lambda made, splits: et.to_frame(first(splits)),
@@ -188,9 +190,7 @@ MATRICES = {
     "project_2d": et.project_2d,
     "expected_calibration_error": lambda matrix: et.expected_calibration_error(LABELS, matrix),
     "fit_temperature": lambda matrix: et.fit_temperature(matrix, LABELS),
-    "compute_metrics": lambda matrix: et.compute_metrics(
-        SimpleNamespace(predictions=matrix, label_ids=np.array(LABELS))
-    ),
+    "compute_metrics": lambda matrix: et.compute_metrics((matrix, np.array(LABELS))),
 }
 PLACES = {
     "load_tokenizer": lambda made, path: et.load_tokenizer(path),
@@ -347,3 +347,22 @@ def test_places(made, name, kind, tmp_path):
     }
     places |= {"an empty folder": Path(tmp_path), "NUL": "a\0b", "a list": [str(tmp_path)]}
     outcome(lambda: PLACES[name](made, places[kind]), None)
+
+
+PAIRS = {
+    "fit_bag_of_words": lambda texts, labels: et.fit_bag_of_words(texts, labels),
+    "find_label_errors": lambda texts, labels: et.find_label_errors(texts, labels, folds=2, **QUIET),
+    "fit_probe": lambda texts, labels: et.fit_probe(pd.DataFrame(X, index=texts.index), labels),
+    "evaluate": lambda texts, labels: et.evaluate(FRAME["label"].set_axis(texts.index), labels, NAMES),
+    "plot_hexbins": lambda texts, labels: et.plot_hexbins(
+        pd.DataFrame(X[:, :2], columns=["X", "Y"], index=texts.index), labels, NAMES
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("start", [0, 90])
+def test_columns_in_another_order_are_refused(name, start):
+    frame = FRAME.set_axis(range(start, start + 12))
+    with pytest.raises(et.DataError, match="different indexes"):
+        PAIRS[name](frame["text"], frame["label"].iloc[::-1])

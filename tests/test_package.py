@@ -23,7 +23,14 @@ LOWEST = lowest_versions()
 PACKAGE = ROOT / "emotion_tutorial"
 MODULES = list(PACKAGE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NAMELESS = {"words": "data", "texts": "data", "hub": "data", "reading": "data", "replacing": "caching"}
+NAMELESS = {
+    "words": "data",
+    "texts": "data",
+    "hub": "data",
+    "reading": "data",
+    "sources": "data",
+    "replacing": "caching",
+}
 NAMELESS |= {"checkpoints": "models", "training_settings": "training"}
 """Modules without a public name, and the module that each stands before."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/scaling.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]
