@@ -79,7 +79,7 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
     if checkpoint == "embedded":
         return embedded_encoder_folder()
     folder = Path(os.path.expanduser(checkpoint))  # noqa: PTH111 - that of pathlib fails if there is no such user
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir fails for names that no folder may have
         repo_id, _, revision = str(checkpoint).partition("@")
         if isinstance(checkpoint, Path) or folder.is_file() or not re.fullmatch(HUB_ID, repo_id):
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")

@@ -15,6 +15,7 @@ from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
 from emotion_tutorial.inference import forward_in_batches, require_finite
+from emotion_tutorial.texts import as_matrix
 from emotion_tutorial.tokenization import Splits, context_size, encode, named_splits, texts_of, warn_of_truncation
 
 Pooling = Literal["cls", "mean"]
@@ -144,7 +145,7 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
     Raises
     ------
     DataError
-        If the split has no hidden states yet, or a label is missing or is not an id.
+        If the split has no hidden states yet, one is not finite, or a label is missing or is not an id.
     """
     columns = dataset.column_names if isinstance(dataset, Dataset) else [type(dataset).__name__]
     if not {"hidden_state", "label"} <= {*columns}:
@@ -154,7 +155,7 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
     if wrong := [row for row, label in enumerate(labels) if not isinstance(label, int)]:
         raise DataError(f"label[{wrong[0]}] is {labels[wrong[0]]!r}, not an id. Load the texts with load_splits.")
     vectors = dataset.select_columns(["hidden_state"]).with_format("numpy")[:]["hidden_state"]
-    return vectors.astype(np.float32), np.array(labels, dtype=np.int64)
+    return as_matrix(vectors, "hidden_state").astype(np.float32), np.array(labels, dtype=np.int64)
 
 
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:

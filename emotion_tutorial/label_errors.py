@@ -100,7 +100,7 @@ def find_label_errors(
         count = FOLDS[kind] if folds is None else folds
         _require_texts(ids, names, count)
         rows = StratifiedKFold(count, shuffle=True, random_state=seed)
-        shaped_by = [strings, ids.tolist(), kind, count, seed]
+        shaped_by = [strings, ids.tolist(), kind, int(count), int(seed)]
         if kind == "fine_tuned":
             compute = partial(_judge_fine_tuned, strings, ids, names, rows, profile.checkpoint, settings)
             shaped_by += [names, shaping, locate_checkpoint(profile.checkpoint)]
@@ -113,7 +113,7 @@ def find_label_errors(
     frame = pd.DataFrame({"text": strings, "label": [names[i] for i in ids]}, index=index)
     frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
     frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
-    return frame.sort_values("score", ascending=False, kind="stable")
+    return frame.iloc[np.argsort(-frame["score"], kind="stable")]
 
 
 def _judge_by_words(texts: list[str], ids: npt.NDArray[np.int64], folds: StratifiedKFold) -> npt.NDArray[np.floating]:

@@ -27,9 +27,9 @@ _loading_lock = threading.RLock()
 def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer that a checkpoint was trained with.
 
-    It pads on the right, so that no token's position depends on the other texts in a batch. A tokenizer without a
-    padding token, such as GPT-2's and Llama's, pads with the one that the model's configuration names, or else with
-    its end-of-text token. Its `model_max_length` is at most the number of tokens that the model can read.
+    It cuts and pads on the right, so that no token's position depends on the other texts in a batch. A tokenizer
+    without a padding token, such as GPT-2's and Llama's, pads with the special token that the model's configuration
+    names, or else with its end-of-text token. Its `model_max_length` is at most what the model can read.
 
     Raises
     ------
@@ -46,10 +46,10 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one that knows no words
         advice = "Save its tokenizer into the same folder: load_tokenizer(...).save_pretrained(folder)."
         raise CheckpointError(f"{checkpoint} has no tokenizer, or one without a vocabulary. {advice}")
-    tokenizer.padding_side = "right"
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
     if tokenizer.pad_token is None:
         named: Any = getattr(config, "pad_token_id", None)
-        known = named is not None and 0 <= named < len(tokenizer)
+        known = named in tokenizer.all_special_ids  # another would be cut out of each text once it is saved as special
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
     if tokenizer.pad_token is None:
         advice = "Give it a padding token with tokenizer.add_special_tokens, and save it again."
@@ -80,7 +80,7 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     place, folder = usable_device(device), locate_checkpoint(checkpoint)
     _load_config(checkpoint, folder)
     encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
-    _check_padding(checkpoint, encoder.requires_grad_(False).eval())
+    check_padding(checkpoint, encoder.requires_grad_(False).eval())
     return encoder.to(place)
 
 
@@ -136,7 +136,8 @@ def load_classifier(
         names, _ = as_texts(label_names, "label_names")
         if len(names) < 2 or len(set(names)) < len(names):
             raise DataError(f"A classifier needs two labels or more, all different; got label_names={names}.")
-        if own not in (None, names, [f"LABEL_{i}" for i in range(len(names))]):
+        unnamed = own == [f"LABEL_{i}" for i in range(len(names))] and set(own).isdisjoint(names)
+        if own not in (None, names) and not unnamed:
             found = f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
             raise CheckpointError(f"{found}. Leave label_names= out, or replace its head and train it: new_head=True.")
         options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
@@ -150,7 +151,7 @@ def load_classifier(
         model = fresh
     if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
         model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
-    _check_padding(checkpoint, model.eval())
+    check_padding(checkpoint, model.eval())
     return model.to(place)
 
 
@@ -191,18 +192,32 @@ def positions_of(model: Any) -> int:
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:
     with _loading(checkpoint):
         config = transformers.AutoConfig.from_pretrained(folder, **NO_CODE, **options)
-    if config.is_encoder_decoder:
-        advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
-        raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
+    _refuse_encoder_decoder(checkpoint, config)
     return config
 
 
-def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
-    """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do."""
+def _refuse_encoder_decoder(checkpoint: str | Path, config: Any) -> None:
+    if config.is_encoder_decoder:
+        advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
+        raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
+
+
+def check_padding(checkpoint: str | Path, model: PreTrainedModel, tolerance: float = 1e-3) -> None:
+    """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do.
+
+    What a text is given may differ by `tolerance` times its largest value, as it does in half precision.
+
+    Raises
+    ------
+    CheckpointError
+        If it is such a model or an encoder-decoder, or gives values that are not finite.
+    """
+    _refuse_encoder_decoder(checkpoint, model.config)
     kind, pad = f"{checkpoint} ({type(model).__name__})", getattr(model.config, "pad_token_id", None) or 0
     middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
     long = [token for token in range(middle, middle + 6) if token != pad][:5]
     ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
+    ids, mask = ids.to(model.device), mask.to(model.device)
     try:
         with torch.no_grad():
             alone = model(input_ids=ids[:1, :1], attention_mask=mask[:1, :1])[0][0]
@@ -212,7 +227,7 @@ def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
         raise CheckpointError(f"{kind} fails on a short text: {error!r}") from error
     if not alone.isfinite().all():
         raise CheckpointError(f"What {kind} gives is {DIVERGED}")
-    if difference > 1e-3:  # about 1e-6 in the models that work
+    if difference > tolerance:  # about 1e-6 in the models that work, in float32
         advice = "Choose another architecture, such as BERT or GPT-2."
         raise CheckpointError(f"{kind} gives a text other results when it shares a batch with longer ones. {advice}")
 

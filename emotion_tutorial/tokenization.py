@@ -56,6 +56,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
             return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
 
         options: dict[str, Any] = {"batched": True, "with_indices": True, "load_from_cache_file": False}
+        options |= {"keep_in_memory": True}  # else files are written beside the data
         tokenized[split] = dataset.map(encode_batch, **options, desc="tokenize")
         warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
     return DatasetDict(tokenized) if isinstance(splits, DatasetDict) else tokenized["data"]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import warnings
 import zipfile
@@ -73,7 +74,8 @@ def load_or_train(
         with _lock(f"{finished}.lock") if os.environ.get("RANK", "0") == "0" else nullcontext():
             if not finished.is_dir():
                 return _train(parts, profile, finished, settings)
-    trainer = build_trainer(parts, finished, output_dir=finished, **(settings | {"new_head": False}))
+    unfinished = finished.with_name(f"{finished.name}.training")  # if it is trained further, what is kept stays
+    trainer = build_trainer(parts, finished, output_dir=unfinished, **(settings | {"new_head": False}))
     try:
         trainer.state = TrainerState.load_from_json(str(finished / STATE))
     except (OSError, TypeError, ValueError) as error:
@@ -92,9 +94,17 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
     [newest] = broadcast_object_list([_newest_checkpoint(unfinished, trainer) if is_first else None])
     if newest is None:
         trainer.train()
+    elif (state := TrainerState.load_from_json(str(Path(newest) / STATE))).global_step >= state.max_steps:
+        best = unfinished / f"checkpoint-{state.best_global_step if trainer.args.load_best_model_at_end else None}"
+        weights = best if best.is_dir() else Path(newest)  # nothing is left to train
+        trainer = build_trainer(parts, weights, output_dir=unfinished, **(settings | {"new_head": False}))
+        trainer.state = state
     else:
         trainer.add_callback(_BestCheckpoint(unfinished))
         trainer.train(resume_from_checkpoint=newest)
+    if trainer.state.global_step < trainer.state.max_steps:
+        found = f"The training was stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps"
+        raise SettingsError(f"{found}, and is not finished. Call this again to go on with it.")
     if is_first:
         new: Any = unfinished / "model"
         for part in (trainer.model, trainer.processing_class):
@@ -120,7 +130,8 @@ class _BestCheckpoint(TrainerCallback):
 
 def _newest_checkpoint(folder: Path, trainer: ClassifierTrainer) -> str | None:
     """Return the newest training checkpoint that can be read, if there is one, and rename those that are newer."""
-    found = {int(path.parent.name.rpartition("-")[2]): path.parent for path in folder.glob(f"checkpoint-*/{STATE}")}
+    folders = [path.parent for path in folder.glob(f"checkpoint-*/{STATE}")]
+    found = {int(name[1]): path for path in folders if (name := re.fullmatch(r"checkpoint-(\d+)", path.name))}
     for step, path in sorted(found.items(), reverse=True):
         try:
             _read_checkpoint(path, step, trainer)

@@ -1,7 +1,10 @@
 """Fine-tuning: a Trainer, set up well."""
 
+import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning
 from emotion_tutorial.models import load_classifier, load_tokenizer
 from emotion_tutorial.texts import require_labeled, shorten
 from emotion_tutorial.tokenization import tokenize
@@ -23,6 +26,8 @@ from emotion_tutorial.training_settings import (
     training_arguments,
     weights_by_id,
 )
+
+_one_at_a_time = threading.RLock()
 
 
 class ClassifierTrainer(Trainer):
@@ -36,8 +41,16 @@ class ClassifierTrainer(Trainer):
     """
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train as `Trainer` does; afterward the model computes in its own precision."""
-        output = super().train(*args, **kwargs)
+        """Train as `Trainer` does, one training at a time; afterward the model computes in its own precision.
+
+        Checkpoints that another training left in `output_dir` are renamed, so that none of them is replaced.
+        """
+        with _one_at_a_time:  # PyTorch has one source of random numbers
+            if not (args or kwargs.get("resume_from_checkpoint") or self.args.resume_from_checkpoint):
+                set_seed(self.args.seed)
+                if self.is_world_process_zero():
+                    _set_aside(Path(str(self.args.output_dir)))
+            output = super().train(*args, **kwargs)
         self._require_finite_weights()
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
         return output
@@ -154,8 +167,9 @@ def build_trainer(
         loss = partial(_weighted_loss, weights=weights, label_smoothing=args.label_smoothing_factor)
     tokenizer = load_tokenizer(checkpoint)
     parts = tokenize(parts, tokenizer)
-    set_seed(args.seed)  # before the head is drawn
-    model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
+    with _one_at_a_time:
+        set_seed(args.seed)  # before the head is drawn
+        model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
     with settings_that_are_refused():
         trainer = ClassifierTrainer(
             model=model,
@@ -171,6 +185,15 @@ def build_trainer(
     # processes have, and takes steps that are larger by as much.
     trainer.model_accepts_loss_kwargs = False
     return trainer
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename the training checkpoints in a folder, which the Trainer would count among its own and delete."""
+    for path in [*folder.glob("checkpoint-*")]:
+        aside = next(new for i in count(1) if not (new := path.with_name(f"earlier-{i}-{path.name}")).exists())
+        path.rename(aside)
+        message = f"{path} is of an earlier training, and is now called {aside.name}. Delete it if nobody needs it."
+        warnings.warn(message, TrainingWarning, stacklevel=3)
 
 
 def training_splits(splits: Any) -> tuple[list[str], DatasetDict]:

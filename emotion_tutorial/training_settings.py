@@ -21,6 +21,7 @@ from emotion_tutorial.devices import best_device, has_bfloat16
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import SettingsError, TutorialError
 from emotion_tutorial.profiles import Profile
+from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.texts import shorten
 
 ClassWeights: TypeAlias = Literal["balanced"] | Mapping[Any, float] | Sequence[float] | npt.ArrayLike
@@ -28,12 +29,21 @@ LIMITS: dict[str, tuple[float, float]] = {"num_train_epochs": (1e-6, math.inf), 
 LIMITS |= dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps"), (0.0, math.inf))
 LIMITS |= dict.fromkeys(("batch_size", "gradient_accumulation_steps", "per_device_train_batch_size"), (1, 10**9))
 LIMITS |= {"per_device_eval_batch_size": (1, 10**9), "dataloader_num_workers": (0, 10**3), "seed": (0, 2**32 - 1)}
+LIMITS |= {"data_seed": (0, 2**32 - 1)}
 """The smallest and the largest value of settings. Where these are integers, a setting is an integer."""
 HARMLESS = re.compile(
     "ddp_|debug|disable_tqdm|do_|enable_jit|hub_|include_|local_rank|log|output_dir|project|push_to_hub|report_to|"
     "resume_from|run_name|save_|skip_memory|trackio|use_cpu|dataloader_(num|pin|per|pre|mult)"
 )
 """How the names of the arguments begin that cannot shape a model: where it is trained, watched and stored, and how."""
+UNFIT = {
+    "dataloader_drop_last": "it would leave texts out",
+    "label_names": "the names of the labels come with the splits",
+    "prediction_loss_only": "the best epoch is found by its predictions",
+    "push_to_hub": "call push_model after save_model",
+    "remove_unused_columns": "the model takes token ids and labels only",
+}
+"""Arguments of `TrainingArguments` that do not fit a classifier of texts, and why, or what to do instead."""
 NOT_KEPT = {
     "callbacks": "train with build_trainer",
     "output_dir": "give folder=",
@@ -54,7 +64,7 @@ def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingAr
     given = _resolved(**settings)
     batch = given.pop("batch_size")
     with settings_that_are_refused():
-        args = TrainingArguments(output_dir=str(output_dir), **given)
+        args = TrainingArguments(output_dir=str(as_folder(output_dir)), **given)
     if "per_device_train_batch_size" not in given:
         parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
         if batch % parts:
@@ -67,6 +77,8 @@ def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingAr
 def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
     """Return possible settings, and defaults that do not contradict them: evaluation and saving follow each other."""
     given = {"num_train_epochs": epochs} | settings
+    if unfit := sorted(given.keys() & UNFIT):
+        raise SettingsError(f"{unfit[0]}= cannot be set: {UNFIT[unfit[0]]}. Leave it out.")
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     for name, (low, high) in LIMITS.items():
         value: Any = given.get(name, low)
@@ -82,7 +94,8 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
         "per_device_eval_batch_size": 64,
         "weight_decay": 0.01,
         "warmup_steps": 0.06,  # below 1: a share of all steps
-        "train_sampling_strategy": "group_by_length",
+        # Inside of an epoch, a training can only be resumed in the same order of texts if that is random.
+        "train_sampling_strategy": "random" if saved == "steps" else "group_by_length",
         "bf16": has_bfloat16(device) and not given.get("fp16"),
         "use_cpu": device.type == "cpu",
         "eval_strategy": evaluated,

@@ -216,3 +216,19 @@ def test_refuses_in_a_sentence(tmp_path: Path, name: str):
     if name != "xlnet":  # whose body is as good as others
         with pytest.raises(et.CheckpointError, match=reason):
             et.load_encoder(folder, "cpu")
+
+
+@pytest.mark.parametrize("name", ["fnet", "xlnet", "t5"])
+def test_refuses_what_was_loaded_elsewhere(tmp_path: Path, name: str):
+    folder = make_checkpoint(name, tmp_path, AutoModelForSequenceClassification, num_labels=3)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with pytest.raises(et.CheckpointError, match=r"batch|encoder-decoder"):
+        et.predict_proba(TEXTS, model, FastTokenizer.from_pretrained(folder))
+
+
+def test_padding_with_an_ordinary_token_does_not_change_how_texts_are_divided(tmp_path: Path):
+    folder = make_checkpoint("gpt2", tmp_path / "a", AutoModelForSequenceClassification, num_labels=3, pad_token_id=5)
+    tokenizer, model = et.load_tokenizer(folder), et.load_classifier(folder, NAMES, "cpu")
+    saved = et.save_model(model, tokenizer, tmp_path / "b")
+    again = probabilities(et.load_classifier(saved, device="cpu"), et.load_tokenizer(saved))
+    np.testing.assert_allclose(again, probabilities(model, tokenizer), atol=1e-6)

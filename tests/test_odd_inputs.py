@@ -152,7 +152,7 @@ ID_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "evaluate": lambda made, ids: et.evaluate(ids, LABELS, NAMES, resamples=20),
     "compare": lambda made, ids: et.compare(LABELS, ids, LABELS),
     "expected_calibration_error": lambda made, ids: et.expected_calibration_error(ids, SHARES),
-    "fit_temperature": lambda made, ids: et.fit_temperature(5 * SHARES, ids),
+    "fit_temperature": lambda made, ids: et.fit_temperature(X[:, :3], ids),
     "plot_confusion_matrix": lambda made, ids: et.plot_confusion_matrix(y_true=ids, y_pred=LABELS, label_names=NAMES),
     "plot_hexbins": lambda made, ids: et.plot_hexbins(
         pd.DataFrame({"X": range(12), "Y": range(12)}, index=FRAME.index), ids, NAMES

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, DatasetDict, Value
 from pets import QUIETLY, SETTINGS, accuracies, build, make_splits, predictions
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 import emotion_tutorial as et
 
@@ -342,3 +342,63 @@ def test_file_that_may_not_be_read_is_not_a_damaged_one(splits, profile, tmp_pat
     with pytest.raises(OSError, match=r"optimizer\.pt"):
         et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert killed.is_dir()
+
+
+def weights(trainer: Trainer) -> np.ndarray:
+    return np.concatenate([weight.detach().numpy().ravel() for weight in trainer.model.parameters()])
+
+
+def test_stopped_training_is_not_taken_for_a_finished_one(splits, profile, tmp_path, monkeypatch):
+    step = Trainer.training_step
+
+    def stop(self, *args):
+        self.control.should_training_stop = self.state.global_step == 12  # as after a signal of a cluster
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "training_step", stop)
+    with pytest.raises(et.SettingsError, match="stopped after 13 of 30 steps"):
+        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    monkeypatch.setattr(Trainer, "training_step", step)
+    with warnings.catch_warnings(action="ignore"):
+        assert et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY).state.global_step == 30
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+def test_kill_at_the_last_save_trains_no_step_more(splits, profile, tmp_path, monkeypatch):
+    options = {"max_steps": 7, "lr_scheduler_type": "constant", "eval_strategy": "no", **QUIETLY}
+    whole, save = (
+        et.load_or_train(splits, profile, folder=tmp_path / "whole", **options),
+        PreTrainedModel.save_pretrained,
+    )
+
+    def die(self, folder, *args, **kwargs):
+        if Path(folder).name == "model":
+            raise KeyboardInterrupt
+        save(self, folder, *args, **kwargs)
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", die)
+    with pytest.raises(KeyboardInterrupt):
+        et.load_or_train(splits, profile, folder=tmp_path / "killed", **options)
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", save)
+    again = et.load_or_train(splits, profile, folder=tmp_path / "killed", **options)
+    assert again.state.global_step == whole.state.global_step == 7
+    np.testing.assert_array_equal(weights(again), weights(whole))
+
+
+def test_training_further_leaves_what_is_kept(splits, profile, tmp_path):
+    et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    kept = {path: path.read_bytes() for path in tmp_path.glob("fine-tuned-*/*")}
+    found = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    found.train()
+    found.save_model()
+    assert {path: path.read_bytes() for path in tmp_path.glob(f"{next(iter(kept)).parent.name}/*")} == kept
+
+
+def test_trainings_in_threads_do_not_shape_each_other(splits, profile, tmp_path):
+    def train(folder: str, seed: int) -> np.ndarray:
+        return weights(et.load_or_train(splits, profile, folder=tmp_path / folder, epochs=1, seed=seed, **QUIETLY))
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(partial(train, "threads"), (0, 1)))
+    for seed in (0, 1):
+        np.testing.assert_array_equal(found[seed], train("alone", seed))

@@ -214,6 +214,9 @@ def test_fp16_turns_our_bf16_off(splits, tiny_checkpoint, tmp_path, monkeypatch)
         {"seed": None},
         {"adam_beta1": 7.0},
         {"lr_scheduler_type": "warmup_stable_decay"},
+        {"dataloader_drop_last": True},
+        {"label_names": ["cat", "dog"]},
+        {"data_seed": "a"},
     ],
     ids=repr,
 )
@@ -247,6 +250,16 @@ def test_token_ids_of_another_tokenizer_are_made_anew(splits, trained, tiny_chec
 def test_splits_that_cannot_be_trained_on_are_refused(splits, tiny_checkpoint, tmp_path, change, said):
     with pytest.raises(et.DataError, match=said):
         build(change(DatasetDict(splits)), tiny_checkpoint, tmp_path)
+
+
+def test_checkpoints_of_an_earlier_training_are_renamed(splits, tiny_checkpoint, tmp_path):
+    (tmp_path / "checkpoint-10").mkdir()
+    (tmp_path / "checkpoint-10" / "mine").write_text("kept")
+    trainer = build(splits, tiny_checkpoint, tmp_path)
+    with pytest.warns(et.TrainingWarning, match="is now called earlier-1-checkpoint-10"):
+        trainer.train()
+    assert (tmp_path / "earlier-1-checkpoint-10" / "mine").read_text() == "kept"
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} <= {"checkpoint-10", "checkpoint-20", "checkpoint-30"}
 
 
 @pytest.mark.parametrize("options", [{}, {"eval_strategy": "no"}, {"save_strategy": "steps", "save_steps": 1}])
