@@ -15,6 +15,7 @@ from typing import Any
 import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
 from emotion_tutorial.exceptions import needed_from
 from emotion_tutorial.profiles import PROFILES
+from emotion_tutorial.replacing import replaced_whole
 
 SETTINGS = ("data", "text_column", "label_column", "checkpoint", "learning_rate", "epochs", "batch_size", "seed")
 """Settings of a profile that an option replaces."""
@@ -68,7 +69,8 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
     encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     tokenizer = et.load_tokenizer(profile.checkpoint)
     how = {"pooling": options.pooling, "precision": options.precision, "cache": False}
-    et.extract_hidden_states(splits, encoder, tokenizer, **how).save_to_disk(options.output)
+    with replaced_whole(options.output) as new:
+        et.extract_hidden_states(splits, encoder, tokenizer, **how).save_to_disk(new)
     return {"folder": str(options.output), "texts": sum(dataset.num_rows for dataset in splits.values())}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emotion_tutorial.exceptions import CheckpointError, MissingExtraError, NotFoundError, SettingsError
 from emotion_tutorial.hub import download_checkpoint
-from emotion_tutorial.replacing import require_whole
+from emotion_tutorial.replacing import whole
 from emotion_tutorial.texts import shorten
 
 EMBEDDED_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -84,8 +84,9 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
         if isinstance(checkpoint, Path) or folder.is_file() or not re.fullmatch(HUB_ID, repo_id):
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
         folder = download_checkpoint(repo_id, revision or None)
-    require_whole(folder)
-    if not (folder / "config.json").is_file():
+    with whole(folder):  # a save that was interrupted is completed
+        has_config = (folder / "config.json").is_file()
+    if not has_config:
         raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
     if weights and not any(folder.glob("*.safetensors")):
         advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."

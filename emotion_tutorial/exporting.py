@@ -5,11 +5,14 @@ import json
 import logging
 import re
 import tempfile
+import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch.export import Dim
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
@@ -20,6 +23,8 @@ from emotion_tutorial.models import DIVERGED, label_names_of, load_classifier, l
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier, digest_of_model
 from emotion_tutorial.replacing import as_folder, replaced_whole
 from emotion_tutorial.tokenization import context_size
+
+_one_at_a_time = threading.Lock()
 
 
 def export_onnx(
@@ -88,6 +93,7 @@ def export_onnx(
             "label_names": label_names,
             "max_length": length,
             "pad_token_id": tokenizer.pad_token_id or 0,
+            "truncation_side": tokenizer.truncation_side,
             "quantized": quantize,
             "made_from": saved if _same_model(folder.parent, scratch) else digest_of_model(Path(scratch)),
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
@@ -117,10 +123,12 @@ def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: 
     """Write the model's graph, with weights, for any number of texts of any length."""
     import onnx
 
-    sample = tokenizer.pad({"input_ids": [[1, 2, 3, 4], [1, 2, 3]]}, padding_side="right", return_tensors="pt")
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, tokenizer.pad_token_id or 0]])
+    sample: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}
     shapes = {name: {0: Dim.AUTO, 1: Dim.AUTO} for name in sample}
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of the exporter to itself
-        exported = OnnxExporter().export(model, dict(sample), config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
+    # PyTorch traces one model at a time. The warnings are of the exporter to itself.
+    with _one_at_a_time, warnings.catch_warnings(action="ignore", category=FutureWarning):
+        exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
     exported.save_pretrained(scratch / "exported")
     graph = onnx.load(scratch / "exported" / "model.onnx")
     # The quantizer transposes weights and then trips over what the graph says about their shapes.

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emotion_tutorial.checkpoints import locate_checkpoint
 from emotion_tutorial.devices import usable_device
 from emotion_tutorial.exceptions import CheckpointError, DataError, TutorialError
+from emotion_tutorial.replacing import whole
 from emotion_tutorial.texts import as_texts, shorten
 
 NO_CODE = {"trust_remote_code": False}
@@ -37,7 +38,7 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         If its files are damaged, or there is no token to pad with; otherwise as `locate_checkpoint` does.
     """
     folder = locate_checkpoint(checkpoint, weights=False)
-    with _loading(checkpoint):
+    with whole(folder), _loading(checkpoint):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **NO_CODE)
         config: Any = transformers.AutoConfig.from_pretrained(folder, **NO_CODE)
         with torch.device("meta"):  # where a model has sizes and no weights
@@ -78,8 +79,9 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
         If there is no such device.
     """
     place, folder = usable_device(device), locate_checkpoint(checkpoint)
-    _load_config(checkpoint, folder)
-    encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
+    with whole(folder):
+        _load_config(checkpoint, folder)
+        encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
     check_padding(checkpoint, encoder.requires_grad_(False).eval())
     return encoder.to(place)
 
@@ -126,31 +128,36 @@ def load_classifier(
         If there is no such device.
     """
     place, folder = usable_device(device), locate_checkpoint(checkpoint)
-    kind, config = transformers.AutoModelForSequenceClassification, _load_config(checkpoint, folder)
-    # Without the name of an architecture, labels with names of their own tell a classifier.
-    kinds = config.architectures or ["SequenceClass"] * ("LABEL_0" not in config.id2label.values())
-    has_head = any("SequenceClass" in name for name in kinds)
-    own = label_names_of(config) if has_head and not new_head else None
-    options: dict[str, Any] = {}
-    if label_names is not None:
-        names, _ = as_texts(label_names, "label_names")
-        if len(names) < 2 or len(set(names)) < len(names):
-            raise DataError(f"A classifier needs two labels or more, all different; got label_names={names}.")
-        unnamed = own == [f"LABEL_{i}" for i in range(len(names))] and set(own).isdisjoint(names)
-        if own not in (None, names) and not unnamed:
-            found = f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
-            raise CheckpointError(f"{found}. Leave label_names= out, or replace its head and train it: new_head=True.")
-        options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
-        options["label2id"] = {name: i for i, name in enumerate(names)}
-    elif own is None:
-        raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
-    model = _load_weights(kind, checkpoint, folder, own is not None, **({} if new_head else options))
-    if new_head:
-        fresh = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32, **NO_CODE)
-        fresh.base_model.load_state_dict(model.base_model.state_dict())
-        model = fresh
-    if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
-        model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
+    with whole(folder):
+        kind, config = transformers.AutoModelForSequenceClassification, _load_config(checkpoint, folder)
+        # Without the name of an architecture, labels with names of their own tell a classifier.
+        kinds = config.architectures or ["SequenceClass"] * ("LABEL_0" not in config.id2label.values())
+        has_head = any("SequenceClass" in name for name in kinds)
+        own = label_names_of(config) if has_head and not new_head else None
+        options: dict[str, Any] = {}
+        if label_names is not None:
+            names, _ = as_texts(label_names, "label_names")
+            if len(names) < 2 or len(set(names)) < len(names):
+                raise DataError(f"A classifier needs two labels or more, all different; got label_names={names}.")
+            unnamed = own == [f"LABEL_{i}" for i in range(len(names))] and set(own).isdisjoint(names)
+            if own not in (None, names) and not unnamed:
+                found = (
+                    f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
+                )
+                raise CheckpointError(
+                    f"{found}. Leave label_names= out, or replace its head and train it: new_head=True."
+                )
+            options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
+            options["label2id"] = {name: i for i, name in enumerate(names)}
+        elif own is None:
+            raise CheckpointError(f"{checkpoint} brings no labels for the head. Give label_names= to put a new one on.")
+        model = _load_weights(kind, checkpoint, folder, own is not None, **({} if new_head else options))
+        if new_head:
+            fresh = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32, **NO_CODE)
+            fresh.base_model.load_state_dict(model.base_model.state_dict())
+            model = fresh
+        if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
+            model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
     check_padding(checkpoint, model.eval())
     return model.to(place)
 

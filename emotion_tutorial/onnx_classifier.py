@@ -2,18 +2,20 @@
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import softmax
 
-from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError, needed_from
-from emotion_tutorial.replacing import as_folder, require_whole
+from emotion_tutorial.exceptions import CheckpointError, DataWarning, NotFoundError, SettingsError, needed_from
+from emotion_tutorial.replacing import as_folder, whole
 from emotion_tutorial.texts import Texts, as_texts
 
 BATCH_SIZE, BATCH_TOKENS = 16, 2048
@@ -28,25 +30,30 @@ def digest_of_model(folder: Path) -> str | None:
 
     It is computed from what the files hold. Neither their dates nor where the folder lies are in it.
     """
-    require_whole(folder)
     found = hashlib.sha256()
-    for path in sorted({path for pattern in MADE_FROM for path in folder.glob(pattern)}):
-        with path.open("rb") as file:
-            found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
-    is_model = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return found.hexdigest() if is_model else None
+    with whole(folder):
+        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+            return None
+        for path in sorted({path for pattern in MADE_FROM for path in folder.glob(pattern)}):
+            with path.open("rb") as file:
+                found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
+    return found.hexdigest()
 
 
 def find_export(folder: Path) -> Path | None:
     """Return the folder of the export that answers for `folder`; None if it holds a model that has no current export.
 
     The export of a saved model lies in its folder `onnx`, and is current if it was made from what the model's files
-    hold now. A folder without a saved model is an export, or has one in `onnx`.
+    hold now, also if it is asked for itself. Another folder without a saved model is an export, or has one in `onnx`.
     """
+    folder = folder.resolve()
+    if folder.name == "onnx" and digest_of_model(folder.parent) is not None:
+        folder = folder.parent
     current, export = digest_of_model(folder), folder / "onnx"
     if current is None:
         return export if export.is_dir() and not (folder / ABOUT).is_file() else folder
-    with suppress(OSError, ValueError, TypeError, KeyError):  # without a readable description it is not current
+    # Without a readable description it is not current.
+    with suppress(OSError, ValueError, TypeError, KeyError), whole(export):
         if json.loads((export / ABOUT).read_text(encoding="utf-8"))["made_from"] == current:
             return export
     return None
@@ -84,25 +91,33 @@ class OnnxClassifier:
     def __init__(self, folder: str | Path, *, threads: int | None = None):
         with needed_from("onnx"):
             import onnxruntime
-            from tokenizers import Tokenizer
-        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-            raise SettingsError(f"threads is {threads!r}. Give a number of threads, 1 or more, or None for all.")
+        most = 4 * (os.cpu_count() or 1)
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+            raise SettingsError(f"threads is {threads!r}. Give a number of threads from 1 to {most}, or None for all.")
         folder = as_folder(folder)
+        if not folder.is_dir():
+            raise NotFoundError(f"There is no folder {folder}. Check the path; it is relative to {Path.cwd()}.")
         if (export := find_export(folder)) is None:
             advice = f"Call export_onnx with the folder {folder / 'onnx'}, or run `python -m emotion_tutorial serve`."
             raise CheckpointError(f"{folder} holds a saved model, and no export of it as it is now. {advice}")
-        require_whole(export)
-        if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (export / name).is_file()]:
-            raise CheckpointError(f"{export} is not an export: it has no {', '.join(missing)}. Call export_onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
+        with whole(export):
+            self._read(export, options)
+
+    def _read(self, export: Path, options: Any) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (export / name).is_file()]:
+            raise CheckpointError(f"{export} is not an export: it has no {', '.join(missing)}. Call export_onnx.")
         try:
             self.about = json.loads((export / ABOUT).read_text(encoding="utf-8"))
             self.label_names: list[str] = self.about["label_names"]
             self._pad: int = self.about["pad_token_id"]
             self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
             self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(self.about["max_length"])
+            self._tokenizer.enable_truncation(self.about["max_length"], direction=self.about["truncation_side"])
             providers = ["CPUExecutionProvider"]
             self._session = onnxruntime.InferenceSession(str(export / MODEL), options, providers=providers)
         except Exception as error:  # the libraries raise bare exceptions of their own

@@ -1,6 +1,7 @@
 """A service that classifies texts over HTTP."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from scipy.special import softmax
 
-from emotion_tutorial.exceptions import CheckpointError, DataError, needed_from
+from emotion_tutorial.exceptions import CheckpointError, DataError, SettingsError, needed_from
 from emotion_tutorial.onnx_classifier import BATCH_SIZE, OnnxClassifier
-from emotion_tutorial.texts import as_texts
+from emotion_tutorial.texts import as_texts, shorten
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+HOST = r"\*|(\*\.)?[\w.-]+|\[[0-9a-f:]+\]"
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 MAX_TEXTS, MAX_CHARACTERS, MAX_BYTES = 64, 5_000, 2_000_000
 """In a request: texts, characters in each of them, and bytes in all."""
+MAX_SECONDS = 30
+"""The time in which a request must have arrived."""
 MAX_WAITING = 32
 """Requests that are being received or answered; more are told to come back later.
 
@@ -54,6 +58,10 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
     MissingExtraError
         If fastapi or onnxruntime is not installed.
     """
+    hosts = [allowed_hosts] if isinstance(allowed_hosts, str) else [*allowed_hosts] if allowed_hosts else [""]
+    if wrong := [host for host in hosts if not re.fullmatch(HOST, str(host))]:
+        advice = "Give names such as localhost, *.example.com, or * for all"
+        raise SettingsError(f"allowed_hosts= has {shorten(wrong[0])}. {advice}.")
     with needed_from("serve"):
         from fastapi import FastAPI, Request, Response
         from fastapi.exceptions import RequestValidationError
@@ -90,7 +98,6 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
     computing = ThreadPoolExecutor(1)  # what waits for it is served in turn
     app: FastAPI = FastAPIOffline(title="Text classification", version="2", redoc_url=None)
     app.state.waiting = 0
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
 
     @app.middleware("http")
     async def bound(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -100,11 +107,15 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
             return JSONResponse(detail, 503, {"Retry-After": "1"})
         app.state.waiting += request.method == "POST"
         try:
+            await asyncio.wait_for(request.body(), MAX_SECONDS)
             return await answer(request)
+        except TimeoutError:
+            return JSONResponse({"detail": f"The request did not arrive within {MAX_SECONDS} seconds."}, 408)
         finally:
             app.state.waiting -= request.method == "POST"
 
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
     @app.post("/predict", responses={503: {"description": "Too many requests are waiting"}})
     async def predict(request: Texts) -> Predictions:

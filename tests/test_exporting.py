@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, ByT5Tokenizer
 
-from emotion_tutorial import OnnxClassifier, export_onnx, exporting, load_classifier, predict_proba
+from emotion_tutorial import OnnxClassifier, export_onnx, exporting, load_classifier, predict_proba, save_model
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError, TutorialError
 
 NAMES = ["calm", "cross", "merry"]
@@ -165,6 +165,23 @@ def test_incomplete_description_is_refused(copied):
         (copied / "export.json").write_text(json.dumps(changed))
         with pytest.raises(CheckpointError):
             OnnxClassifier(copied)
+
+
+def test_old_export_that_is_named_itself_is_refused(model, tokenizer, tmp_path):
+    folder = save_model(model, tokenizer, tmp_path)
+    export = export_onnx(model, tokenizer, folder / "onnx", quantize=False)
+    assert OnnxClassifier(export).label_names == NAMES
+    other = copy.deepcopy(model)
+    other.classifier.weight.data += 1
+    save_model(other, tokenizer, folder)
+    with pytest.raises(CheckpointError, match="no export of it as it is now"):
+        OnnxClassifier(export)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, 100_000])
+def test_odd_numbers_of_threads_are_refused(exported, threads):
+    with pytest.raises(SettingsError, match="number of threads"):
+        OnnxClassifier(exported, threads=threads)
 
 
 def test_what_is_no_text_is_refused_and_a_long_one_is_cut(exported):

@@ -181,13 +181,22 @@ def test_pushed_model_is_private_and_whole(ann, folder):
     assert there.equals(here)
 
 
-@pytest.mark.parametrize("listed", ["{", "3", '["../secret"]', '["config.json", "lost.json"]', None], ids=str)
+def test_push_of_weights_that_were_not_saved_with_the_card_is_refused(ann, folder):
+    model = et.load_classifier(folder, device="cpu")
+    model.classifier.weight.data += 1
+    model.save_pretrained(folder)
+    with pytest.raises(et.CheckpointError, match=r"model\.safetensors in .* is not what save_model wrote"):
+        et.push_model(folder, "classifier")
+    assert not ann.repos
+
+
+@pytest.mark.parametrize("listed", ["{", "3", '{"../secret": "0"}', '{"lost.json": "0"}', "{}", None], ids=str)
 def test_push_without_the_list_of_what_was_saved_is_refused(ann, folder, listed):
     (folder.parent / "secret").write_text("not for others")
     (folder / "saved_files.json").unlink()
     if listed:
         (folder / "saved_files.json").write_text(listed)
-    with pytest.raises(et.CheckpointError, match=r"no saved model|lacks"):
+    with pytest.raises(et.CheckpointError, match=r"no saved model|is not what"):
         et.push_model(folder, "classifier")
     assert not ann.repos
 

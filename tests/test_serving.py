@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from emotion_tutorial import OnnxClassifier, create_app, export_onnx, load_classifier, serving
+from emotion_tutorial.exceptions import SettingsError
 
 NAMES = ["calm", "cross", "merry"]
 SECRET = "marmalade"
@@ -78,6 +79,37 @@ def test_limits_and_errors_that_never_repeat_the_text(client, body, status):
 def test_unknown_host_is_refused(client):
     assert client.get("/health").json()["labels"] == NAMES
     assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize(("hosts", "status"), [("*.example.com", [200, 400]), (["evil.org"], [400, 200])])
+def test_hosts_are_those_that_were_given(folder, hosts, status):
+    names = ("api.example.com", "evil.org")
+    app = create_app(folder, allowed_hosts=hosts)
+    assert [TestClient(app, base_url=f"http://{name}").get("/health").status_code for name in names] == status
+
+
+@pytest.mark.parametrize("hosts", [None, [], ["*foo"], ["http://x.de"], [3.5, "?"]], ids=repr)
+def test_odd_hosts_are_refused(folder, hosts):
+    with pytest.raises(SettingsError, match="allowed_hosts= has"):
+        create_app(folder, allowed_hosts=hosts)
+
+
+def test_requests_that_do_not_arrive_are_given_up(folder, monkeypatch):
+    monkeypatch.setattr(serving, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(serving, "MAX_WAITING", 2)
+
+    async def never():
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(create_app(folder))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            stuck = await asyncio.gather(*(client.post("/predict", content=never(), headers=JSON) for _ in range(2)))
+            answered = await client.post("/predict", json={"texts": "a day"})
+        return [answer.status_code for answer in [*stuck, answered]]
+
+    assert asyncio.run(ask()) == [408, 408, 200]
 
 
 def test_documents_itself_without_a_network(client, mounted):

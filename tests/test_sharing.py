@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from transformers import pipeline, set_seed
 
 from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_proba, push_model, save_model
-from emotion_tutorial.exceptions import CheckpointError, DataError
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning
 from emotion_tutorial.replacing import replaced_whole
 
 NAMES = ["no", "yes", "a|b"]
@@ -79,7 +79,7 @@ def test_interrupted_save_leaves_the_old_model_whole(model, tokenizer, tmp_path,
     monkeypatch.setattr(tokenizer, "save_pretrained", Mock(side_effect=refusal))
     with pytest.raises(PermissionError) as caught:
         save_model(model, tokenizer, folder, limits=["second"])
-    assert caught.value is refusal  # said as the system says it
+    assert caught.value.args == refusal.args  # said as the system says it
     assert contents(folder) == before
     assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
 
@@ -104,7 +104,46 @@ def test_killed_save_leaves_the_old_model_or_the_new_one(model, tokenizer, tmp_p
         if not killed.returncode:
             break
     assert seen == [[True, False]] + [[False, True]] * moves
-    assert moves == len(contents(new)) + 1
+    assert moves == len(contents(new)) + 2  # the old configuration leaves the folder first
+
+
+def test_interrupted_save_does_not_replace_what_was_written_since(model, tokenizer, tmp_path):
+    other = copy.deepcopy(model)
+    other.classifier.weight.data += 1
+    new, folder = save_model(other, tokenizer, tmp_path / "new"), save_model(model, tokenizer, tmp_path / "old")
+    (new / ".saving.lock").unlink()
+    subprocess.run([sys.executable, "-c", KILLED, str(new), str(folder), "3"], check=False)
+    with pytest.raises((OSError, ValueError), match=r"config\.json"):
+        pipeline("text-classification", model=str(folder), device="cpu")  # new weights, and no configuration
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="changed since"):
+        load_classifier(folder, device="cpu")
+    again = load_classifier(save_model(model, tokenizer, folder), device="cpu")
+    assert predict_proba(TEXTS, again, tokenizer).equals(predict_proba(TEXTS, model, tokenizer))
+    assert (folder / "interrupted-save-1" / "config.json").is_file()
+
+
+def test_readers_and_savers_wait_for_each_other(model, tokenizer, tmp_path):
+    other = copy.deepcopy(model)
+    other.classifier.weight.data += 1
+    other.config.id2label = dict(enumerate(["non", "oui", "si"]))
+    folder = save_model(model, tokenizer, tmp_path)
+    expected = [predict_proba(TEXTS, either, tokenizer) for either in (model, other)]
+    with ThreadPoolExecutor(1) as pool:
+        saving = [pool.submit(save_model, each, tokenizer, folder) for each in (other, model) * 5]
+        while not all(save.done() for save in saving):
+            found = predict_proba(TEXTS, load_classifier(folder, device="cpu"), tokenizer)
+            assert sum(frame.equals(found) for frame in expected) == 1
+
+
+def test_card_that_was_written_by_hand_is_kept(model, tokenizer, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.warns(DataWarning, match=r"is now called README-1\.md"):
+        save_model(model, tokenizer, tmp_path)
+    save_model(model, tokenizer, tmp_path)
+    assert (tmp_path / "README-1.md").read_text() == "mine"
+    assert not (tmp_path / "README-2.md").exists()
 
 
 def test_save_that_cannot_replace_the_weights_changes_nothing(model, tokenizer, tmp_path, monkeypatch):
