@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError
-from emotion_tutorial.models import DIVERGED, check_padding, label_names_of, positions_of
+from emotion_tutorial.models import DIVERGED, READS_ALIKE, label_names_of, positions_of, refuse_what_padding_changes
 from emotion_tutorial.texts import Texts, as_texts
 from emotion_tutorial.tokenization import UNLIMITED, context_size, encode, warn_of_truncation
 
@@ -25,9 +24,6 @@ TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
 _modes_lock = threading.Lock()
 _modes: dict[torch.nn.Module, list[bool]] = {}
 """For each module that is at work, whether it was in training mode before each of the calls that use it."""
-
-_checked: WeakSet[torch.nn.Module] = WeakSet()
-"""The models that were found to read a text alike alone and beside others."""
 
 
 def predict_proba(
@@ -177,11 +173,9 @@ def forward_in_batches(
     lengths = np.array([len(ids) for ids in input_ids], dtype=np.intp)
     order = np.argsort(-lengths, kind="stable")
     budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]
-    with evaluating(model):
-        if model not in _checked:
-            check_padding("The model", model, tolerance=0.05)
-            _checked.add(model)
     with evaluating(model), tqdm(total=len(order), unit="text", delay=2, disable=not progress) as bar:
+        if model not in READS_ALIKE:
+            refuse_what_padding_changes("The model", model, tolerance=0.05)
         known, positions = len(torch.as_tensor(model.get_input_embeddings().weight)), positions_of(model)
         for row, ids in enumerate(input_ids):
             if len(ids) > positions or not 0 <= min(ids) <= max(ids) < known:

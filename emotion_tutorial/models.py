@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import transformers
@@ -22,6 +23,8 @@ NO_CODE = {"trust_remote_code": False}
 WEIGHTS = NO_CODE | {"dtype": torch.float32, "use_safetensors": True, "disable_mmap": True}
 """How weights are loaded. Half precision is slow on many CPUs, and a file that is mapped must not be changed."""
 DIVERGED = "not finite. The training has probably diverged (a loss of nan): train again with a lower learning rate."
+READS_ALIKE: WeakSet[PreTrainedModel] = WeakSet()
+"""The models that were found to read a text alike alone and beside a longer one."""
 _loading_lock = threading.RLock()
 
 
@@ -82,7 +85,7 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     with whole(folder):
         _load_config(checkpoint, folder)
         encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
-    check_padding(checkpoint, encoder.requires_grad_(False).eval())
+    _check_padding(checkpoint, encoder.requires_grad_(False).eval())
     return encoder.to(place)
 
 
@@ -158,7 +161,7 @@ def load_classifier(
             model = fresh
         if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
             model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id
-    check_padding(checkpoint, model.eval())
+    _check_padding(checkpoint, model.eval())
     return model.to(place)
 
 
@@ -209,34 +212,42 @@ def _refuse_encoder_decoder(checkpoint: str | Path, config: Any) -> None:
         raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
 
 
-def check_padding(checkpoint: str | Path, model: PreTrainedModel, tolerance: float = 1e-3) -> None:
-    """Refuse a model that cannot read a short text, or reads it otherwise beside a longer one, as FNet and XLNet do.
+def refuse_what_padding_changes(checkpoint: str | Path, model: PreTrainedModel, tolerance: float) -> torch.Tensor:
+    """Return what a model gives for one token, if that is the same beside a longer text (with FNet or XLNet it is not).
 
-    What a text is given may differ by `tolerance` times its largest value, as it does in half precision.
+    It may differ by `tolerance` times its largest value, as it does in half precision. A model is looked at once.
 
     Raises
     ------
     CheckpointError
-        If it is such a model or an encoder-decoder, or gives values that are not finite.
+        If it is such a model, or an encoder-decoder.
     """
-    _refuse_encoder_decoder(checkpoint, model.config)
     kind, pad = f"{checkpoint} ({type(model).__name__})", getattr(model.config, "pad_token_id", None) or 0
+    _refuse_encoder_decoder(kind, model.config)
     middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
     long = [token for token in range(middle, middle + 6) if token != pad][:5]
     ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
     ids, mask = ids.to(model.device), mask.to(model.device)
-    try:
-        with torch.no_grad():
-            alone = model(input_ids=ids[:1, :1], attention_mask=mask[:1, :1])[0][0]
-            padded = model(input_ids=ids, attention_mask=mask)[0][0]
-        difference = (padded[: len(alone)] - alone).abs().max() / alone.abs().max()
-    except Exception as error:
-        raise CheckpointError(f"{kind} fails on a short text: {error!r}") from error
-    if not alone.isfinite().all():
-        raise CheckpointError(f"What {kind} gives is {DIVERGED}")
-    if difference > tolerance:  # about 1e-6 in the models that work, in float32
+    with torch.no_grad():
+        alone = model(input_ids=ids[:1, :1], attention_mask=mask[:1, :1])[0][0]
+        padded = model(input_ids=ids, attention_mask=mask)[0][0]
+    if (padded[: len(alone)] - alone).abs().max() > tolerance * alone.abs().max():  # 1e-6 in models that work
         advice = "Choose another architecture, such as BERT or GPT-2."
         raise CheckpointError(f"{kind} gives a text other results when it shares a batch with longer ones. {advice}")
+    READS_ALIKE.add(model)
+    return alone
+
+
+def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
+    """Refuse a model that was loaded and cannot read a short text, or only in another way beside a longer one."""
+    try:
+        alone = refuse_what_padding_changes(checkpoint, model, tolerance=1e-3)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{checkpoint} ({type(model).__name__}) fails on a short text: {error!r}.") from error
+    if not alone.isfinite().all():
+        raise CheckpointError(f"What {checkpoint} ({type(model).__name__}) gives is {DIVERGED}")
 
 
 def _load_weights(kind: Any, checkpoint: str | Path, folder: Path, with_head: bool = False, **options: Any) -> Any:
