@@ -16,7 +16,7 @@ from emotion_tutorial.exceptions import CheckpointError, SettingsError
 from emotion_tutorial.texts import shorten
 
 LOCK, UNFINISHED, COMPLETE = ".saving.lock", ".unfinished-", ".complete"
-"""Hidden names: whoever writes holds the lock, writes into a folder of the second name, and gives it the third."""
+"""Hidden names: who writes holds the lock and writes into a folder of the second name, which then gets the third."""
 STAMPS = ".replaces.json"
 """In a complete set: the size and the time of each file that it is to replace."""
 GATES = ("config.json", "export.json", "dataset_dict.json")
@@ -60,7 +60,7 @@ def replaced_whole(folder: Path) -> Iterator[Path]:
         except CheckpointError:  # nothing is lost: it may be wanted
             names = (folder / f"interrupted-save-{i}" for i in itertools.count(1))
             (folder / COMPLETE).rename(next(name for name in names if not name.exists()))
-        for left in folder.glob(f"{UNFINISHED}*"):  # whoever lives and writes here would hold the lock
+        for left in folder.glob(f"{UNFINISHED}*"):  # a living process that writes here would hold the lock
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as scratch:
             new = Path(scratch) / "new"

@@ -11,7 +11,7 @@ import emotion_tutorial as et
 from emotion_tutorial import label_errors
 
 NAMES = ["sun", "rain", "wind"]
-WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "grey", "cold"], "wind": ["loud", "gusts", "blows"]}
+WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "gray", "cold"], "wind": ["loud", "gusts", "blows"]}
 
 
 @pytest.fixture(scope="module")
