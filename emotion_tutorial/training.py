@@ -167,20 +167,20 @@ def build_trainer(
         loss = partial(_weighted_loss, weights=weights, label_smoothing=args.label_smoothing_factor)
     tokenizer = load_tokenizer(checkpoint)
     parts = tokenize(parts, tokenizer)
-    with _one_at_a_time:
+    with _one_at_a_time:  # a Trainer, too, sets the seed when it is made
         set_seed(args.seed)  # before the head is drawn
         model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
-    with settings_that_are_refused():
-        trainer = ClassifierTrainer(
-            model=model,
-            args=args,
-            train_dataset=parts["train"],
-            eval_dataset=parts["validation"],
-            processing_class=tokenizer,
-            compute_metrics=compute_metrics,
-            compute_loss_func=loss,
-            callbacks=[*callbacks],
-        )
+        with settings_that_are_refused():
+            trainer = ClassifierTrainer(
+                model=model,
+                args=args,
+                train_dataset=parts["train"],
+                eval_dataset=parts["validation"],
+                processing_class=tokenizer,
+                compute_metrics=compute_metrics,
+                compute_loss_func=loss,
+                callbacks=[*callbacks],
+            )
     # transformers 5.23 takes a classifier's mean loss of a batch for one of all that is accumulated or that all
     # processes have, and takes steps that are larger by as much.
     trainer.model_accepts_loss_kwargs = False
