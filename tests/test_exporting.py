@@ -74,7 +74,13 @@ def test_leaves_the_model_and_other_files_as_they_were(model, tokenizer, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("quantize", "biases"), [(False, (40, 0, 0)), (True, (0, 40, 0)), (False, (0, 0, 0)), (True, (100, 100, 100))]
+    ("quantize", "biases"),
+    [
+        (False, (40, 0, 0)),
+        pytest.param(True, (0, 40, 0), marks=pytest.mark.slow),
+        pytest.param(False, (0, 0, 0), marks=pytest.mark.slow),
+        pytest.param(True, (100, 100, 100), marks=pytest.mark.slow),
+    ],
 )
 def test_export_that_differs_is_refused_whatever_the_bias_and_the_older_one_stays(
     model, tokenizer, copied, monkeypatch, quantize, biases

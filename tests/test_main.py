@@ -107,7 +107,10 @@ def first(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("case", CASES)
+FAST = {"copied", "touched", "saved again", "other weights"}  # an export takes seconds, and the others make several
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FAST)) for case in CASES])
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.DataWarning")  # that the text is longer than the limit
 def test_the_model_that_is_saved_now_answers(first, tmp_path, monkeypatch, case):
     change, expected_exports = CASES[case]

@@ -74,7 +74,7 @@ def run(path: Path, folder: Path, checkpoint: Path, settings: dict[str, str]) ->
 @pytest.mark.parametrize(
     ("number", "write"),
     [
-        ("01", eleven_classes),
+        pytest.param("01", eleven_classes, marks=pytest.mark.slow),
         pytest.param("03", eleven_classes, marks=pytest.mark.slow),
         pytest.param("04", two_unbalanced_classes, marks=pytest.mark.slow),
         pytest.param("05", two_unbalanced_classes, marks=pytest.mark.slow),
