@@ -63,6 +63,14 @@ def test_saved_model_predicts_the_same_here_and_in_a_pipeline(model, tokenizer, 
     assert not any(str(tmp_path.parent).encode() in data for data in contents(folder).values())  # no path of ours
 
 
+def test_saved_tokenizer_does_not_remember_its_last_call(model, tokenizer, tmp_path):
+    used = copy.deepcopy(tokenizer)
+    used(TEXTS, truncation=True, max_length=3, padding=True)
+    backend = load_tokenizer(save_model(model, used, tmp_path)).backend_tokenizer
+    assert (backend.truncation, backend.padding) == (None, None)
+    assert used.backend_tokenizer.truncation["max_length"] == 3  # the caller's own is left as it was
+
+
 def test_saving_deletes_nothing(model, tokenizer, tmp_path):
     (tmp_path / "onnx").mkdir()
     others = [tmp_path / "notes.txt", tmp_path / "onnx" / "model.onnx"]
