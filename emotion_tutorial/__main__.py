@@ -51,6 +51,8 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
             checkpoint=profile.checkpoint,
             hyperparameters=profile.hyperparameters,
             metrics=metrics,
+            metrics_split="test",
+            untouched=True,
         )
     logs = trainer.state.log_history
     return {

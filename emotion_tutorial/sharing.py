@@ -9,26 +9,30 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
-import huggingface_hub
 import pandas as pd
-from huggingface_hub import CommitOperationAdd, EvalResult, ModelCard, ModelCardData
+from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.checkpoints import EMBEDDED_CHECKPOINT, HUB_ID
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, HubError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, translate_hub_errors
 from emotion_tutorial.models import label_names_of
+from emotion_tutorial.reading import file_format
 from emotion_tutorial.replacing import as_folder, replaced_whole, whole
-from emotion_tutorial.texts import shorten
+from emotion_tutorial.texts import as_matrix, as_texts, shorten
 from emotion_tutorial.tokenization import context_size
 
 SAVED_FILES = "saved_files.json"
 """The digests of the files that `save_model` wrote, beside them: `push_model` uploads these and nothing else."""
 CARD = "README.md"
 METRICS = ["name", "metric", "value", "low", "high", "support"]
-"""The columns that `evaluate` returns."""
+"""The columns, or levels of the index, of what `evaluate` returns."""
+PER_LABEL = ("precision", "recall", "f1")
+KNOWN_DATA = {"hub": HUB_DATASET, "embedded": "the bundled corpus of emotion_tutorial"}
+"""Data sets of English texts with emotions, on which the card can say more."""
 
 
 def save_model(
@@ -41,6 +45,8 @@ def save_model(
     checkpoint: str | None = None,
     hyperparameters: Mapping[str, object] | None = None,
     metrics: pd.DataFrame | None = None,
+    metrics_split: str | None = None,
+    untouched: bool = False,
     limits: Sequence[str] = (),
     language: str | None = None,
     license: str | None = None,  # noqa: A002 - the Hub's name for it
@@ -52,6 +58,10 @@ def save_model(
     puts in place. On Windows the old weights cannot be replaced while another program has them mapped into its memory:
     then this is an `OSError`, and nothing was changed. `load_classifier` does not keep them mapped.
 
+    The card claims nothing that it was not told. It knows the bundled texts and the tweets of `dair-ai/emotion`, and
+    says what models that were trained on them must not be used for. If the configuration has a number
+    `calibration_temperature`, the card says that the probabilities were calibrated with it.
+
     Parameters
     ----------
     model, tokenizer
@@ -61,15 +71,22 @@ def save_model(
     name
         The model's name in the card. None: that of the folder.
     data, checkpoint
-        As in a profile: what the model was trained on, and from which checkpoint.
+        As in a profile: what the model was trained on, and from which checkpoint. Of a path, the card has the last
+        part at most. What `load_splits` would take from the Hub is named in the header as a data set of the Hub.
     hyperparameters
-        Name to value.
+        Name to value; with the seed, others can repeat the training.
     metrics
-        As `evaluate` returns them, for texts that took part in no decision. What is not given is not claimed.
+        As `evaluate` returns them.
+    metrics_split
+        The name of the split that the metrics are of. None: the card says that it was not named, because a name that
+        nobody gave, such as `test`, would be a claim.
+    untouched
+        Whether the texts that were measured took part in no decision, such as the choice of the best epoch. The card
+        says so only if this is True.
     limits
-        Sentences on what the model cannot do or was not tested for.
+        Sentences on what the model cannot do, was not tested for or must not be used for; Markdown is left as it is.
     language, license
-        For the card's header, such as `en` and `mit`.
+        For the card's header, such as `en` and `mit`. None: no license, and English for the data that are known.
 
     Returns
     -------
@@ -81,66 +98,67 @@ def save_model(
     CheckpointError
         If the model does not choose one of several labels.
     DataError
-        If the metrics lack a column.
+        If the metrics lack a column or have a value that is not finite, or a limit is not a string.
     SettingsError
-        If something is no model, no tokenizer or no folder.
+        If something is no model, no tokenizer or no folder, or another argument is not of its type.
     """
     folder, length = as_folder(folder), context_size(tokenizer, model)
-    label_names = label_names_of(getattr(model, "config", None))
-    if metrics is not None and (missing := [column for column in METRICS if column not in metrics.columns]):
-        raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
-    if checkpoint == "embedded":
-        checkpoint = EMBEDDED_CHECKPOINT
-    elif checkpoint and _is_path(checkpoint):
-        checkpoint = None  # the path of a folder means nothing to others
-    known = {"hub": HUB_DATASET, "embedded": "the bundled corpus of emotion_tutorial"}
-    dataset = known.get(data, re.split(r"[/\\\\]", data)[-1] if _is_path(data) else data) if data else None
-    sentences = [limits] if isinstance(limits, str) else limits
-    title = name or folder.resolve().name
-    rows = [] if metrics is None else sorted(metrics.to_dict("records"), key=lambda row: row["name"] != "overall")
+    label_names, sentences = label_names_of(getattr(model, "config", None)), as_texts(limits, "limits")[0]
+    title = _as_string(name, "name") or folder.resolve().name
+    source, base = _as_string(data, "data") or "", _as_string(checkpoint, "checkpoint") or ""
+    base = EMBEDDED_CHECKPOINT if base == "embedded" else base.partition("@")[0]
+    is_path = os.path.exists(os.path.expanduser(source)) or re.match(r"[~./\\]|[A-Za-z]:", source)  # noqa: PTH110, PTH111
+    dataset = KNOWN_DATA.get(source) or (PureWindowsPath(source).name if is_path else source)
+    is_on_hub = re.fullmatch(r"[\w-]+/[\w.-]+", dataset) and not file_format(Path(dataset))  # as load_splits sees it
+    if not isinstance(hyperparameters, Mapping | None):
+        raise SettingsError(f"hyperparameters= is {shorten(hyperparameters)}. Give a dictionary of names and values.")
+    rows, split = [] if metrics is None else _rows_of(metrics), _as_string(metrics_split, "metrics_split")
+    where: Any = {"dataset_name": dataset or "unnamed data", "dataset_type": dataset or "unnamed data"}
+    where |= {"dataset_split": split, "task_type": "text-classification"}
+    overall = {str(row["metric"]): round(row["value"], 4) for row in rows if row["metric"] not in PER_LABEL}
     results = [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=dataset or "unnamed data",
-            dataset_name=dataset or "unnamed data",
-            dataset_split="test",
-            metric_type=row["metric"].rpartition("_")[2],
-            metric_name=row["metric"].replace("_", " "),
-            metric_value=round(row["value"], 4),
-        )
-        for row in rows
-        if row["name"] == "overall"
+        EvalResult(**where, metric_type=key.rpartition("_")[2], metric_name=key.replace("_", " "), metric_value=value)
+        for key, value in overall.items()
     ]
     header = ModelCardData(
-        language=language,
-        license=license,
-        library_name="transformers",
-        pipeline_tag="text-classification",
-        base_model=checkpoint and checkpoint.partition("@")[0],
-        datasets=HUB_DATASET if data == "hub" else None,
+        language=_as_string(language, "language") or ("en" if dataset in KNOWN_DATA.values() else None),
+        license=_as_string(license, "license"),
+        base_model=base if re.fullmatch(HUB_ID, base) and not os.path.exists(base) else None,  # noqa: PTH110
+        datasets=dataset if is_on_hub else None,
         model_name=title,
         eval_results=results or None,
     )
-    card = ModelCard.from_template(
-        header,
-        template_path=str(Path(__file__).with_name("model_card.md")),
-        title=escaped(title),
-        labels=[escaped(label) for label in label_names],
-        base_model=checkpoint and escaped(checkpoint.partition("@")[0]),
-        dataset=dataset and escaped(dataset),
-        hyperparameters={escaped(key): escaped(value) for key, value in (hyperparameters or {}).items()},
-        metrics=[row | {"name": escaped(row["name"])} for row in rows],
-        limits=[f"It reads at most {length} tokens of a text.", *(" ".join(limit.split()) for limit in sentences)],
-        versions={package: importlib.metadata.version(package) for package in ("torch", "transformers")},
-    )
+    facts: dict[str, Any] = {"title": title, "labels": label_names, "length": length, "limits": sentences}
+    facts |= {"data": source, "dataset": dataset, "hyperparameters": hyperparameters or {}, "metrics": rows}
+    facts |= {"split": split, "untouched": untouched, "config": model.config, "escaped": escaped}
+    facts["versions"] = {package: importlib.metadata.version(package) for package in ("torch", "transformers")}
+    card = ModelCard.from_template(header, str(Path(__file__).with_name("model_card.md")), **facts)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer("")  # it remembers how its last call cut and padded texts
     with replaced_whole(folder) as new:
         model.save_pretrained(new)
-        _unlimited(tokenizer).save_pretrained(new)
-        card.save(new / "README.md")
+        tokenizer.save_pretrained(new)
+        card.save(new / CARD)
         _keep_readme(folder)
         written = {path.relative_to(new).as_posix(): _digest(path) for path in new.rglob("*") if path.is_file()}
         (new / SAVED_FILES).write_text(json.dumps(written, indent=1), encoding="utf-8")
     return folder
+
+
+def _as_string(given: Any, option: str) -> str | None:
+    if not isinstance(given, str | None):
+        raise SettingsError(f"{option}= is {shorten(given)}. Give a string, or leave it out.")
+    return str.__str__(given) if given else None  # YAML has no way to write strings of NumPy
+
+
+def _rows_of(metrics: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return what `evaluate` found as rows, those on all labels together first."""
+    frame = metrics if isinstance(metrics, pd.DataFrame) else pd.DataFrame()
+    frame = frame.reset_index(drop={"name", "metric"} <= {*frame.columns})
+    if missing := [column for column in METRICS if column not in frame.columns]:
+        raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
+    frame[METRICS[2:]] = as_matrix(frame[METRICS[2:]], "metrics")
+    return sorted(frame.to_dict("records"), key=lambda row: row["metric"] in PER_LABEL)
 
 
 def _digest(path: Path) -> str | None:
@@ -167,23 +185,10 @@ def _keep_readme(folder: Path) -> None:
         warnings.warn(f"{folder / CARD} was written by hand, and is now called {kept.name}.", DataWarning, stacklevel=4)
 
 
-def _unlimited(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Return a copy of a tokenizer that does not remember how its last call cut and padded texts."""
-    tokenizer = copy.deepcopy(tokenizer)
-    if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
-
-
-def _is_path(name: str) -> bool:
-    """Say whether this is a path and not the name of something that others know."""
-    return os.path.exists(os.path.expanduser(name)) or bool(re.match(r"[~./\\]|[A-Za-z]:", name))  # noqa: PTH110, PTH111
-
-
 def escaped(thing: object) -> str:
-    """Return what Markdown and HTML show as this text, in one line and one cell of a table."""
-    return re.sub(r"([\\`*\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(str(thing).split()))
+    """Return what Markdown and HTML show as this text, in one line and one cell of a table; ? for half a character."""
+    text = " ".join(str(thing).encode(errors="replace").decode().split())
+    return re.sub(r"([\\`*\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
 
 def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str:
@@ -222,28 +227,19 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         raise SettingsError(f"repo_id is {shorten(repo_id)}. Give owner/name, or a name under your own account.")
     with whole(folder):
         saved = _saved_files(folder)
-        # The card may be edited by hand.
-        inside = [name for name in saved if ".." not in name and not Path(name).is_absolute()]
-        wrong = [
-            name for name in saved if name not in inside or (name != CARD and _digest(folder / name) != saved[name])
-        ]
-        if wrong or not saved:
-            found = f"{folder} holds no saved model: no list of files in {SAVED_FILES}"
-            found = f"{', '.join(wrong)} in {folder} is not what save_model wrote" if saved else found
-            raise CheckpointError(f"{found}. Call save_model.")
-        return _push(folder, [*saved], repo_id, private)
-
-
-def _push(folder: Path, names: list[str], repo_id: str, private: bool) -> str:
-    api = huggingface_hub.HfApi()
-    with translate_hub_errors(repo_id):
-        user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted
-        repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if private != api.model_info(repo_id).private:
-            found = f"{repo_id!r} is on the Hub already and is {'public' if private else 'private'}"
-            advice = f"Choose another name, or pass private={not private} if that is as it should be"
-            raise HubError(f"{found}, so nothing was uploaded. {advice}.")
-        files = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
-        commit = api.create_commit(repo_id, files, commit_message="Upload model, tokenizer and card")
-    return commit.commit_url
+        if not saved:
+            raise CheckpointError(f"{folder} holds no saved model: no list of files in {SAVED_FILES}. Call save_model.")
+        for name, digest in saved.items():  # the card may be edited by hand
+            if ".." in name or Path(name).is_absolute() or (name != CARD and _digest(folder / name) != digest):
+                raise CheckpointError(f"{name} in {folder} is not what save_model wrote. Call save_model.")
+        api = HfApi()
+        with translate_hub_errors(repo_id):
+            user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted
+            repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if private != api.model_info(repo_id).private:
+                found = f"{repo_id!r} is on the Hub already and is {'public' if private else 'private'}"
+                advice = f"Choose another name, or pass private={not private} if that is as it should be"
+                raise HubError(f"{found}, so nothing was uploaded. {advice}.")
+            files = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in saved]
+            return api.create_commit(repo_id, files, commit_message="Upload model, tokenizer and card").commit_url

@@ -49,6 +49,7 @@ def test_finetune_trains_once_and_serve_exports(data, tiny_checkpoint, tmp_path,
     card = (tmp_path / "out" / "model" / "README.md").read_text(encoding="utf-8")
     assert "0.003" in card
     assert f"{first['test_accuracy']:.3f}" in card
+    assert '101 texts of the split "test". These texts took part in no decision' in card
     assert run(epochs=1) == first
     assert [args.use_cpu for args in trained] == [True]
     main(["serve", first["model"]])

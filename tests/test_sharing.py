@@ -13,13 +13,15 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResult, ModelCard, metadata_load
 from markdown_it import MarkdownIt
 from transformers import pipeline, set_seed
 
 from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_proba, push_model, save_model
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning
+from emotion_tutorial.corpus import EMOTIONS
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
 from emotion_tutorial.replacing import replaced_whole
+from emotion_tutorial.sharing import METRICS
 
 NAMES = ["no", "yes", "a|b"]
 TEXTS = ["I saw a movie today and it was really good.", "", "word " * 30]
@@ -59,6 +61,14 @@ def test_saved_model_predicts_the_same_here_and_in_a_pipeline(model, tokenizer, 
     scores = pipeline("text-classification", model=str(folder), device="cpu")(TEXTS[0], top_k=None)
     assert {score["label"]: score["score"] for score in scores} == pytest.approx(expected.loc[0].to_dict(), abs=1e-6)
     assert not any(str(tmp_path.parent).encode() in data for data in contents(folder).values())  # no path of ours
+
+
+def test_saved_tokenizer_does_not_remember_its_last_call(model, tokenizer, tmp_path):
+    used = copy.deepcopy(tokenizer)
+    used(TEXTS, truncation=True, max_length=3, padding=True)
+    backend = load_tokenizer(save_model(model, used, tmp_path)).backend_tokenizer
+    assert (backend.truncation, backend.padding) == (None, None)
+    assert used.backend_tokenizer.truncation["max_length"] == 3  # the caller's own is left as it was
 
 
 def test_saving_deletes_nothing(model, tokenizer, tmp_path):
@@ -199,30 +209,101 @@ def test_card_shows_odd_names_as_they_are(tiny_checkpoint, tokenizer, tmp_path):
     assert len(cells) == 5 * len(names) + 2
 
 
-def test_card_says_what_was_given(model, tokenizer, tmp_path):
+@pytest.fixture(scope="module")
+def metrics() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     y_true = rng.integers(0, 3, 200)
-    metrics = evaluate(y_true, np.where(rng.random(200) < 0.8, y_true, 0), NAMES)
-    given = {"data": "hub", "checkpoint": "embedded", "language": "en", "metrics": metrics}
-    given |= {"hyperparameters": {"learning_rate": 2e-4}, "limits": ["Tested on English only."]}
-    text = card_of(model, tokenizer, tmp_path, name="mine", **given)
+    return evaluate(y_true, np.where(rng.random(200) < 0.8, y_true, 0), NAMES).reset_index()[METRICS]
+
+
+def test_card_says_what_was_given(model, tokenizer, tmp_path, metrics):
+    given = {"name": "mine", "metrics": metrics, "hyperparameters": {"learning_rate": 2e-4, "seed": 3}}
+    text = card_of(model, tokenizer, tmp_path, limits=["Tested on English only."], **given)
     accuracy = metrics.set_index("metric").loc["accuracy"]
     measured = f"{accuracy['value']:.3f} | {accuracy['low']:.3f} to {accuracy['high']:.3f} | 200 |"
     for line in ("one of 3 labels: no, yes, a\\|b.", f"| overall | accuracy | {measured}", r"| a\|b | f1 |",
-                 "at most 512 tokens", "- Tested on English only.", "| learning_rate | 0.0002 |"):  # fmt: skip
+                 "at most 512 tokens", "- Tested on English only.", "| learning_rate | 0.0002 |",
+                 "| seed | 3 |"):  # fmt: skip
         assert line in text
-    header = ModelCard(text).data  # as the Hub reads it
-    assert header.base_model == "sentence-transformers/all-MiniLM-L6-v2"
-    assert (header.datasets, header.language) == ("dair-ai/emotion", "en")
-    values = {result.metric_name: result.metric_value for result in header.eval_results}
-    assert values["accuracy"] == round(accuracy["value"], 4)
+    indexed = given | {"metrics": metrics.set_index(["name", "metric"])}
+    assert card_of(model, tokenizer, tmp_path, limits=["Tested on English only."], **indexed) == text
+
+
+@pytest.mark.parametrize(
+    "odd", ["mine", *ODD[:-1], "no", "2024", "--- #", "a: b", "\U0001f642 \u2028\ufeff", "\ud800", np.str_("x")]
+)
+def test_header_reads_back_as_it_was_given(model, tokenizer, tmp_path, metrics, odd):
+    given = {"name": odd, "data": "someone/reviews", "metrics": metrics, "metrics_split": odd, "license": "cc0-1.0"}
+    path = save_model(model, tokenizer, tmp_path, checkpoint="embedded", language="no", **given) / "README.md"
+    header = ModelCard.load(path).data  # as the Hub reads it
+    assert (header.library_name, header.pipeline_tag) == ("transformers", "text-classification")
+    assert (header.base_model, header.datasets) == ("sentence-transformers/all-MiniLM-L6-v2", "someone/reviews")
+    assert (header.license, header.language, header.model_name) == ("cc0-1.0", "no", odd)
+    expected = metrics[metrics["name"] == "overall"]
+    kinds = {"accuracy": "accuracy", "macro_f1": "f1", "weighted_f1": "f1"}
+    assert header.eval_results == [
+        EvalResult("text-classification", "someone/reviews", "someone/reviews", kinds[row.metric], round(row.value, 4),
+                   dataset_split=odd, metric_name=row.metric.replace("_", " "))
+        for row in expected.itertuples()
+    ]  # fmt: skip
+    assert metadata_load(path) == header.to_dict()
+
+
+def test_card_knows_the_data_of_the_course(tiny_checkpoint, tokenizer, tmp_path):
+    """What a model of emotions is trained on and must not be used for; and for tweets there is no free license."""
+    model = load_classifier(tiny_checkpoint, EMOTIONS, "cpu")
+    bundled, tweets, own = (card_of(model, tokenizer, tmp_path, data=data) for data in ("embedded", "hub", "mine.csv"))
+    assert "synthetic" in bundled
+    assert "5% of the training labels\nare wrong on purpose" in bundled
+    assert "not a free license" in tweets
+    headers = [ModelCard(text).data for text in (bundled, tweets, own)]
+    assert [header.datasets for header in headers] == [None, "dair-ai/emotion", None]
+    assert [header.language for header in headers] == ["en", "en", None]
+    assert [header.license for header in headers] == [None] * 3
+    for text in (bundled, tweets, own):
+        assert "must not be used to judge, rank, monitor, hire,\ninsure or diagnose anyone" in text
+        assert "None was given" in text
+
+
+def test_card_of_other_labels_does_not_speak_of_feelings(model, tokenizer, tmp_path):
+    text = card_of(model, tokenizer, tmp_path, data="my reviews")
+    assert "must not decide about a person on its own" in text
+    assert "feel" not in text
+    assert ModelCard(text).data.datasets is None
+
+
+@pytest.mark.parametrize("data", ["~/secret/mine.csv", "/secret/mine.csv", r"C:\secret\mine.csv", "./secret/mine.csv/"])
+def test_card_has_only_the_last_part_of_a_path(model, tokenizer, tmp_path, data):
+    text = card_of(model, tokenizer, tmp_path, data=data, checkpoint=data)
+    assert "trained on mine.csv." in text
+    assert "secret" not in text
+    assert ModelCard(text).data.base_model is None
+
+
+@pytest.mark.parametrize("split", [None, "validation"])
+@pytest.mark.parametrize("untouched", [True, False, "no"])
+def test_card_says_of_its_numbers_only_what_it_was_told(model, tokenizer, tmp_path, metrics, split, untouched):
+    text = card_of(model, tokenizer, tmp_path, metrics=metrics, metrics_split=split, untouched=untouched)
+    assert ("200 texts of a split that was not named." in text) == (split is None)
+    assert ('200 texts of the split "validation".' in text) == (split == "validation")
+    assert ("took part in no decision" in text) == (untouched is True)
+    assert {result.dataset_split for result in ModelCard(text).data.eval_results} == {split}
+
+
+@pytest.mark.parametrize("temperature", [1.25, None, "hot"])
+def test_card_says_whether_probabilities_were_calibrated(model, tokenizer, tmp_path, monkeypatch, temperature):
+    monkeypatch.setattr(model.config, "calibration_temperature", temperature, raising=False)
+    text = card_of(model, tokenizer, tmp_path)
+    assert ("calibrated with a temperature of 1.25." in text) == (temperature == 1.25)
+    assert ("No calibration was recorded." in text) == (temperature != 1.25)
 
 
 def test_card_claims_nothing_that_is_not_given(model, tokenizer, tmp_path):
-    text = card_of(model, tokenizer, tmp_path)
+    text = card_of(model, tokenizer, tmp_path, untouched=True)
     assert "Nothing was measured." in text
-    assert ModelCard(text).data.eval_results is None
-    assert "None" not in text.replace("top_k=None", "")
+    assert "no decision" not in text
+    assert {*ModelCard(text).data.to_dict()} == {"library_name", "pipeline_tag", "model_name"}
+    assert "None" not in text.replace("top_k=None", "").replace("None was given for this model", "")
 
 
 def test_metrics_may_be_an_accuracy_alone_but_with_its_interval(model, tokenizer, tmp_path):
@@ -233,6 +314,35 @@ def test_metrics_may_be_an_accuracy_alone_but_with_its_interval(model, tokenizer
         save_model(model, tokenizer, tmp_path, metrics=metrics.drop(columns=["low", "high"]))
     with pytest.raises(TypeError, match="acuracy"):
         save_model(model, tokenizer, tmp_path, acuracy=0.9)
+
+
+def test_scores_of_a_label_that_is_called_overall_are_not_those_of_the_model(model, tokenizer, tmp_path):
+    metrics = evaluate([0, 1, 1], [0, 1, 0], ["overall", "other"])
+    results = ModelCard(card_of(model, tokenizer, tmp_path, metrics=metrics)).data.eval_results
+    assert [result.metric_name for result in results] == ["accuracy", "macro f1", "weighted f1"]
+
+
+@pytest.mark.parametrize(
+    "option", ["name", "data", "checkpoint", "metrics_split", "language", "license", "hyperparameters"]
+)
+@pytest.mark.parametrize("odd", [3, ["x"], pd.DataFrame({"a": [1]})], ids=["number", "list", "frame"])
+def test_what_the_card_cannot_say_is_refused(model, tokenizer, tmp_path, option, odd):
+    with pytest.raises(SettingsError, match=f"{option}= is"):
+        save_model(model, tokenizer, tmp_path, **{option: odd})
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("odd", [{"accuracy": 0.9}, 0.9, "nan", "text", "empty"], ids=str)
+def test_metrics_that_evaluate_did_not_return_are_refused(model, tokenizer, tmp_path, metrics, odd):
+    frames = {"nan": metrics.assign(low=np.nan), "text": metrics.assign(value="high"), "empty": metrics[:0]}
+    with pytest.raises(DataError, match="metrics"):
+        save_model(model, tokenizer, tmp_path, metrics=frames[odd] if isinstance(odd, str) else odd)
+
+
+@pytest.mark.parametrize("odd", [None, [None], [3], {"a": "b"}, pd.DataFrame({"a": ["x"], "b": ["y"]})], ids=str)
+def test_limits_that_are_no_sentences_are_refused(model, tokenizer, tmp_path, odd):
+    with pytest.raises(DataError, match="limits"):
+        save_model(model, tokenizer, tmp_path, limits=odd)
 
 
 def test_push_wants_a_saved_model(tmp_path):
