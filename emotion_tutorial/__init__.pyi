@@ -10,6 +10,7 @@ from .exceptions import TrainingWarning as TrainingWarning
 from .exceptions import TutorialError as TutorialError
 from .profiles import Profile as Profile
 from .profiles import get_profile as get_profile
+from .corpus import load_behavior_pairs as load_behavior_pairs
 from .corpus import load_corpus_notes as load_corpus_notes
 from .data import load_splits as load_splits
 from .data import to_frame as to_frame
@@ -37,6 +38,7 @@ from .training import build_trainer as build_trainer
 from .trained_models import load_or_train as load_or_train
 from .losses import loss_frame as loss_frame
 from .label_errors import find_label_errors as find_label_errors
+from .behavior import check_behavior as check_behavior
 from .attribution import explain as explain
 from .sharing import push_model as push_model
 from .sharing import save_model as save_model

@@ -93,8 +93,12 @@ def fit_probe(X: npt.ArrayLike, y: Any) -> Pipeline:
     """
     require_one_index(X=X, y=y)
     rows = as_matrix(X, "X")
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    return probe.fit(rows, _as_targets(y, len(rows)))
+    return probe().fit(rows, _as_targets(y, len(rows)))
+
+
+def probe() -> Pipeline:
+    """Return the classifier of `fit_probe` before it is fitted."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
 
 
 def _as_targets(y: Any, texts: int) -> npt.NDArray[Any]:

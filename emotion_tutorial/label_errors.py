@@ -10,22 +10,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import sklearn
+from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from emotion_tutorial.baselines import bag_of_words
+from emotion_tutorial.baselines import bag_of_words, probe
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.checkpoints import locate_checkpoint
+from emotion_tutorial.devices import best_device, has_bfloat16
 from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.features import extract_hidden_states, feature_matrix
 from emotion_tutorial.inference import predict_proba
+from emotion_tutorial.models import load_encoder, load_tokenizer
 from emotion_tutorial.profiles import Profile, get_profile
 from emotion_tutorial.texts import Texts, as_labels, as_texts, require_one_index, shorten
 from emotion_tutorial.training import build_trainer
 from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
 
-Method = Literal["bag_of_words", "fine_tuned", "combined"]
-FOLDS = {"bag_of_words": 5, "fine_tuned": 2}
+Method = Literal["bag_of_words", "probe", "fine_tuned", "combined"]
+FOLDS = {"bag_of_words": 5, "probe": 5, "fine_tuned": 2}
 """Folds unless told otherwise: few for the method that takes minutes."""
 
 
@@ -53,12 +57,13 @@ def find_label_errors(
     label_names
         In id order. None means the labels that occur, sorted.
     method
-        `bag_of_words` uses `fit_bag_of_words` and takes seconds. `fine_tuned` fine-tunes an encoder for each fold,
-        which takes as long as that many trainings. `combined` is the mean of the two.
+        `bag_of_words` uses `fit_bag_of_words` and takes seconds. `probe` uses `fit_probe` on the mean of an encoder's
+        hidden states, which are computed once. `fine_tuned` fine-tunes the encoder for each fold, which takes as long
+        as that many trainings. `combined` is the mean of `bag_of_words` and `fine_tuned`.
     folds
-        None means 5 for `bag_of_words` and 2 for `fine_tuned`.
+        None means 5 for `bag_of_words` and `probe`, and 2 for `fine_tuned`.
     profile
-        Checkpoint and hyperparameters for `fine_tuned`. None means `get_profile()`.
+        The checkpoint for `probe` and `fine_tuned`, and hyperparameters for the latter. None means `get_profile()`.
     seed
         For the folds and the trainings.
     cache
@@ -71,8 +76,9 @@ def find_label_errors(
     -------
     DataFrame
         The most suspicious first, with the index of the texts, or the row numbers where they have none: `text`,
-        `label` (the given one), `suggested_label` (the most probable one) and `score`, 1 minus cleanlab's label
-        quality, in [0, 1].
+        `label` (the given one), `suggested_label` (the most probable one), `score`, 1 minus cleanlab's label quality,
+        in [0, 1], and `likely_error`, a bool: the verdict of confident learning, so that the sum of the column
+        estimates how many labels are wrong.
 
     Raises
     ------
@@ -81,11 +87,15 @@ def find_label_errors(
     DataError
         If texts or labels are not one column, if there is not one label for each text, if one is missing or unknown,
         if all labels are the same, or if one has fewer texts than folds.
+    CheckpointError, NotFoundError, MissingExtraError, HubError
+        If the checkpoint cannot be loaded, as `load_encoder` says.
 
     Notes
     -----
-    The score is the self-confidence of confident learning, reversed: Northcutt, Jiang and Chuang
-    2021, Confident Learning, arXiv:1911.00068.
+    The score is the self-confidence of confident learning, reversed: Northcutt, Jiang and Chuang 2021, Confident
+    Learning, arXiv:1911.00068. Its verdict, section 3.1 there, is that a label is wrong if another one is probable
+    enough: at least as probable as it is, on average, for the texts that were given it. A classifier's own mistakes
+    can reach that, too: the harder the texts are for it, the more the sum overestimates.
     """
     if method not in [*get_args(Method)]:
         raise SettingsError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
@@ -96,7 +106,7 @@ def find_label_errors(
     settings = hyperparameters_of(profile) | {"seed": seed} | settings
     shaping = shaping_settings(names, ids.tolist(), **settings)
     found = []
-    for kind in FOLDS if method == "combined" else [method]:
+    for kind in ["bag_of_words", "fine_tuned"] if method == "combined" else [method]:
         count = FOLDS[kind] if folds is None else folds
         _require_texts(ids, names, count)
         rows = StratifiedKFold(count, shuffle=True, random_state=seed)
@@ -104,6 +114,10 @@ def find_label_errors(
         if kind == "fine_tuned":
             compute = partial(_judge_fine_tuned, strings, ids, names, rows, profile.checkpoint, settings)
             shaped_by += [names, shaping, locate_checkpoint(profile.checkpoint)]
+        elif kind == "probe":
+            compute = partial(_judge_by_probe, strings, ids, rows, profile.checkpoint, cache)
+            shaped_by += [sklearn.__version__, str(probe().get_params())]
+            shaped_by += [has_bfloat16(best_device()), locate_checkpoint(profile.checkpoint)]
         else:
             compute = partial(_judge_by_words, strings, ids, rows)
             # Functions are written with an address, which differs each time.
@@ -113,6 +127,7 @@ def find_label_errors(
     frame = pd.DataFrame({"text": strings, "label": [names[i] for i in ids]}, index=index)
     frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
     frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
+    frame["likely_error"] = find_label_issues(ids, probabilities, filter_by="confident_learning", n_jobs=1)
     return frame.iloc[np.argsort(-frame["score"], kind="stable")]
 
 
@@ -122,6 +137,16 @@ def _judge_by_words(texts: list[str], ids: npt.NDArray[np.int64], folds: Stratif
         return cross_val_predict(bag_of_words(), texts, ids, cv=folds, method="predict_proba")
     except ValueError as error:
         raise DataError(f"No bag of words can be made of some folds: {error}. Choose method='fine_tuned'.") from error
+
+
+def _judge_by_probe(
+    texts: list[str], ids: npt.NDArray[np.int64], folds: StratifiedKFold, checkpoint: str, cache: bool
+) -> npt.NDArray[np.floating]:
+    """Return the probabilities of each text, (texts, labels), by a probe that has not seen it."""
+    data = Dataset.from_dict({"text": texts, "label": ids})
+    encoder, tokenizer = load_encoder(checkpoint), load_tokenizer(checkpoint)
+    X, y = feature_matrix(extract_hidden_states(data, encoder, tokenizer, pooling="mean", cache=cache))
+    return cross_val_predict(probe(), X, y, cv=folds, method="predict_proba")
 
 
 def _judge_fine_tuned(

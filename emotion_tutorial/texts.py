@@ -59,7 +59,7 @@ def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
             f"one column, such as {name}=data[{first!r}]" if first is not None else "a list, or one column of a split"
         )
         raise DataError(f"{name}= is a {found}, not one column of values. Give {advice}.")
-    if isinstance(given, np.ndarray) and not given.dtype.names:
+    if isinstance(given, np.ndarray) and given.dtype.kind in "mM":
         given = pd.Series(given)  # dates stay dates, while NumPy's own tolist() turns some into integers
     convert = getattr(given, "to_pylist", getattr(given, "tolist", None))
     values = convert() if convert else list(given)

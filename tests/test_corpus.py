@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 import emotion_tutorial as et
-from emotion_tutorial.corpus import CORPUS_FOLDER
+from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from build_corpus import main
+from measure_corpus import count_last_feelings
 
 KINDS = {"explicit": 0.45, "situation": 0.30, "contrast": 0.15, "irony": 0.10}
 
@@ -57,3 +58,31 @@ def test_notes_tell_which_labels_are_wrong_on_purpose(splits):
         assert of_split["row"].tolist() == list(range(len(frame)))
         wrong = frame["label"].to_numpy() != of_split["true_label"].to_numpy()
         assert (wrong == of_split["planted"].to_numpy()).all()
+
+
+def test_behavior_pairs_have_one_label_or_two_and_are_no_texts_of_the_corpus(splits):
+    pairs = et.load_behavior_pairs()
+    assert list(pairs.columns) == ["capability", "pair", "variant", "label", "text"]
+    assert set(pairs["label"]) == set(EMOTIONS)
+    assert (pairs.groupby(["capability", "pair"])["variant"].agg("".join) == "ab").all()
+    labels = pairs.pivot_table("label", "pair", "capability", aggfunc="nunique")
+    assert labels.shape == (30, 8)
+    same = ["order", "names", "typing", "strength"]
+    assert (labels[same] == 1).all(axis=None)
+    assert (labels.drop(columns=same) == 2).all(axis=None)
+    texts = pd.concat([pairs["text"], *(frame["text"] for frame in splits.values())]).str.casefold()
+    assert not texts.duplicated().any()
+
+
+def test_data_card_tells_how_often_the_last_feeling_is_that_of_the_label():
+    card = " ".join((CORPUS_FOLDER / "README.md").read_text(encoding="utf-8").split())
+    counts = count_last_feelings()
+    texts, several, last = counts.loc["contrast texts"]
+    assert f"in {several} of the {texts} contrast texts, and in {last} of these {several}" in card
+    then_now, whose = (counts.loc[[f"{name} a", f"{name} b"]].sum() for name in ("then_now", "whose"))
+    assert f"in {then_now.iloc[1]} texts of `then_now` and in {whose.iloc[1]} of `whose`" in card
+    assert (then_now.iloc[1], whose.iloc[1]) == (then_now.iloc[2], whose.iloc[2])
+    a, b = (counts.loc[f"order {variant}"] for variant in "ab")
+    assert a.iloc[1] == a.iloc[2]
+    assert b.iloc[2] == 0
+    assert f"in all {a.iloc[1]} such texts of variant `a`, and in none of {b.iloc[1]} in `b`" in card

@@ -8,7 +8,8 @@ from sklearn.metrics import average_precision_score
 from transformers import Trainer
 
 import emotion_tutorial as et
-from emotion_tutorial import label_errors
+from emotion_tutorial import features, label_errors
+from emotion_tutorial.baselines import probe
 
 NAMES = ["sun", "rain", "wind"]
 WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "gray", "cold"], "wind": ["loud", "gusts", "blows"]}
@@ -39,12 +40,17 @@ def by_row(found: pd.DataFrame) -> np.ndarray:
 def test_planted_errors_come_first_by_each_method(weather, fine_tuned):
     texts, labels, wrong = weather
     scores = {}
-    for method, least in {"bag_of_words": 0.9, "fine_tuned": 0.5, "combined": 0.8}.items():
+    for method, least in {"bag_of_words": 0.9, "probe": 0.8, "fine_tuned": 0.5, "combined": 0.8}.items():
         found = et.find_label_errors(texts, labels, NAMES, **fine_tuned | {"method": method, "folds": 2})
         assert found["score"].is_monotonic_decreasing
         assert found["score"].between(0, 1).all()
         assert found["label"].tolist() == [NAMES[labels[row]] for row in found.index]
         assert average_precision_score(wrong[found.index], found["score"]) > least
+        assert found["likely_error"].dtype == bool
+        assert (found["label"] != found["suggested_label"])[found["likely_error"]].all()
+        if method != "fine_tuned":  # which learns little in so short a training
+            assert 20 <= found["likely_error"].sum() <= 40
+            assert wrong[found.index[found["likely_error"]]].mean() > 0.7
         suggested = found.head(25)[["text", "suggested_label"]].to_numpy()
         assert np.mean([text.split()[0] in [*WORDS[name], "day", "it"] for text, name in suggested]) > 0.7
         scores[method] = by_row(found)
@@ -68,6 +74,26 @@ def test_scores_are_kept(weather, fine_tuned, monkeypatch):
     for other in ({"cache": False}, {"seed": 1}, {"epochs": 2}, {"folds": 3}, {"class_weights": [1, 2, 3]}):
         with pytest.raises(ZeroDivisionError):
             et.find_label_errors(texts, labels, NAMES, **options | other)
+
+
+def test_hidden_states_are_computed_once_and_other_probes_anew(weather, fine_tuned, tiny_distilbert, monkeypatch):
+    texts, labels, _ = weather
+    options = fine_tuned | {"method": "probe"}
+    found = et.find_label_errors(texts, labels, NAMES, **options)
+    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | {"cache": False}), found)
+    monkeypatch.setattr(features, "_hidden_states", lambda *args: 1 / 0)
+    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | {"learning_rate": 1}), found)
+    for other in ({"folds": 3}, {"seed": 1}):
+        assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES, **options | other)), by_row(found))
+    monkeypatch.setattr(label_errors, "probe", lambda: probe().set_params(logisticregression__C=1e-3))
+    assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES, **options)), by_row(found))
+    monkeypatch.setattr(label_errors, "_judge_by_probe", lambda *args: 1 / 0)
+    other = et.get_profile("quick", checkpoint=str(tiny_distilbert))
+    with pytest.raises(ZeroDivisionError):
+        et.find_label_errors(texts, labels, NAMES, **options | {"profile": other})
+    monkeypatch.setattr(label_errors, "has_bfloat16", lambda device: "another format")
+    with pytest.raises(ZeroDivisionError):
+        et.find_label_errors(texts, labels, NAMES, **options)
 
 
 def test_other_words_are_counted_anew(weather, fine_tuned, monkeypatch):
@@ -112,8 +138,8 @@ def test_labels_are_ids_or_names(weather):
         (["a", "b"], [0, 1], {"folds": 1}, et.SettingsError, "two folds or more"),
         (["a", "b"], [0, 1], {"folds": 2.5}, et.SettingsError, "two folds or more"),
         (["a", "b"], [0, 1], {"seed": -1}, et.SettingsError, "seed"),
-        (["a", "b"], [0, 1], {"method": "magic"}, et.SettingsError, "bag_of_words, fine_tuned, combined"),
-        (["a", "b"], [0, 1], {"method": ["combined"]}, et.SettingsError, "bag_of_words, fine_tuned, combined"),
+        (["a", "b"], [0, 1], {"method": "magic"}, et.SettingsError, "bag_of_words, probe, fine_tuned, combined"),
+        (["a", "b"], [0, 1], {"method": ["combined"]}, et.SettingsError, "bag_of_words, probe, fine_tuned, combined"),
         (["a", "b"], [0, 1], {"callbacks": []}, et.SettingsError, "callbacks"),
         (["a", "b"], [0, 1], {"fold": 3}, et.SettingsError, "fold"),
         (["a", "b"], [0, 1], {"profile": "quick"}, et.SettingsError, "get_profile"),

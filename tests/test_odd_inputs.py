@@ -25,6 +25,8 @@ FRAME = pd.DataFrame({"text": TEXTS, "label": LABELS}, index=range(90, 102))
 DATA = Dataset.from_dict(
     {"text": TEXTS, "label": LABELS}, features=Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
 )
+BEHAVIOR = FRAME.assign(capability="calm", pair=[0, 0, 1, 1, 2, 2] * 2, variant=[*"ab"] * 6)
+BEHAVIOR.loc[FRAME.index[6:], "capability"] = "merry"
 SPLITS = DatasetDict(train=DATA, validation=DATA, test=DATA)
 X = np.random.default_rng(0).normal(size=(12, 4)) + np.eye(12, 4)
 SHARES = np.full((12, 3), 0.2) + 0.4 * np.eye(3)[LABELS]
@@ -147,6 +149,7 @@ LABEL_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "fit_bag_of_words": lambda made, labels: et.fit_bag_of_words(TEXTS, labels).predict_proba(TEXTS),
     "fit_probe": lambda made, labels: et.fit_probe(X, labels).predict_proba(X),
     "find_label_errors": lambda made, labels: et.find_label_errors(TEXTS, labels, folds=2, **QUIET),
+    "check_behavior": lambda made, labels: et.check_behavior(BEHAVIOR, lambda texts: labels),
 }
 ID_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "evaluate": lambda made, ids: et.evaluate(ids, LABELS, NAMES, resamples=20),
@@ -202,7 +205,15 @@ PLACES = {
     "push_model": lambda made, path: et.push_model(path, "me/mine"),
     "get_profile": lambda made, path: et.get_profile(path),
 }
-ELSEWHERE = {"load_corpus_notes", "artifacts_folder", "describe_setup", "use_style", "save_model", "export_onnx"}
+ELSEWHERE = {
+    "load_behavior_pairs",
+    "load_corpus_notes",
+    "artifacts_folder",
+    "describe_setup",
+    "use_style",
+    "save_model",
+    "export_onnx",
+}
 """They take nothing that could be odd in these ways; their own tests have the rest."""
 
 
@@ -258,6 +269,8 @@ def test_texts(made, name, kind):
 
 @every(LABEL_CALLS, odd_labels())
 def test_labels(made, name, kind):
+    if (name, kind) == ("check_behavior", "one label for all"):
+        pytest.skip("a classifier may say the same of all texts")
     labels, rows = odd_labels()[kind]
     outcome(lambda: LABEL_CALLS[name](made, labels), rows)
 
@@ -350,6 +363,9 @@ def test_places(made, name, kind, tmp_path):
 
 
 PAIRS = {
+    "check_behavior": lambda texts, labels: et.check_behavior(
+        BEHAVIOR.set_axis(texts.index).assign(text=texts), lambda _: labels
+    ),
     "fit_bag_of_words": lambda texts, labels: et.fit_bag_of_words(texts, labels),
     "find_label_errors": lambda texts, labels: et.find_label_errors(texts, labels, folds=2, **QUIET),
     "fit_probe": lambda texts, labels: et.fit_probe(pd.DataFrame(X, index=texts.index), labels),

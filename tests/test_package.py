@@ -22,7 +22,8 @@ from lowest import lowest_versions  # noqa: E402
 LOWEST = lowest_versions()
 PACKAGE = ROOT / "emotion_tutorial"
 MODULES = list(PACKAGE.rglob("*.py"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]
 NAMELESS = {
     "words": "data",
     "texts": "data",
@@ -86,6 +87,16 @@ def test_lowest_versions_fit_the_lowest_transformers():
     for requirement in map(Requirement, metadata.requires("transformers")):
         if not requirement.marker or requirement.marker.evaluate({"extra": "torch"}):
             assert requirement.name not in LOWEST or LOWEST[requirement.name] in requirement.specifier, requirement
+
+
+def test_data_files_ship_with_the_package():
+    """The wheel and the source distribution have what lies in the package's folder, unless git is told to ignore it."""
+    files = [path for path in (PACKAGE / "corpus").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.suffix for path in files} == {".py", ".parquet", ".tsv", ".md", ""}
+    command = ["git", "check-ignore", "--no-index", *map(str, files)]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ignored.returncode, ignored.stdout) == (1, ""), ignored  # 1: it ignores none of them
+    assert BUILD == {"targets": {"wheel": {"packages": ["emotion_tutorial"]}}}  # nothing is left out
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -80,6 +80,10 @@ def test_the_row_of_a_bad_value_is_named(take, good, bad):
     column = pd.Series([good, bad], index=["first", pd.NA], dtype=object)
     with pytest.raises(DataError, match=r"^(texts|y)\[1\] \(index (<NA>|nan)\)"):
         ONE[take](column)
+    array = np.empty(2, dtype=object)
+    array[:] = good, bad
+    with pytest.raises(DataError, match=r"^(texts|y)\[1\] .*\.$"):
+        ONE[take](array)
 
 
 def test_labels_fit_their_texts():

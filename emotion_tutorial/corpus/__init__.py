@@ -1,5 +1,6 @@
 """The bundled corpus: 6,000 short texts written for this tutorial, six emotions, CC0 (see README.md)."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -27,3 +28,23 @@ def load_corpus_notes() -> pd.DataFrame:
     {'test': 0, 'train': 200, 'validation': 50}
     """
     return pd.read_parquet(CORPUS_FOLDER / "notes.parquet")
+
+
+def load_behavior_pairs() -> pd.DataFrame:
+    """Return the bundled behavioral pairs: texts that differ in one respect, which the data card describes.
+
+    Returns
+    -------
+    DataFrame
+        Two rows per pair, 480 in all: `capability` (`order`, `negation`, `whose`, `then_now`, `names`, `typing`,
+        `strength` or `irony`); `pair`, its number within the capability; `variant` (`a` or `b`); `label`, a name; and
+        `text`. In `order`, `names`, `typing` and `strength` both texts of a pair have one label; in the others, two.
+
+    Examples
+    --------
+    >>> for text in load_behavior_pairs().query("capability == 'negation' and pair == 11")["text"]:
+    ...     print(text)
+    I regret the haircut. There's wind on my neck.
+    Not for a second have I regretted the haircut. There's wind on my neck!
+    """
+    return pd.read_csv(CORPUS_FOLDER / "behavior.tsv", sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False)
