@@ -32,6 +32,10 @@ from .baselines import fit_probe as fit_probe
 from .evaluation import compare as compare
 from .evaluation import compute_metrics as compute_metrics
 from .evaluation import evaluate as evaluate
+from .evaluation import smallest_difference as smallest_difference
+from .calibration import calibrate as calibrate
+from .calibration import calibration_scores as calibration_scores
+from .calibration import calibration_table as calibration_table
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
 from .training import build_trainer as build_trainer

@@ -1,16 +1,22 @@
-"""Measure whether probabilities mean what they say, and find the temperature that corrects them."""
+"""Measure whether probabilities mean what they say, and correct them with a temperature."""
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import torch
+from datasets import Dataset
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import brier_score_loss, log_loss
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataError, SettingsError
-from emotion_tutorial.texts import as_ids, as_matrix, require_one_index, shorten
+from emotion_tutorial.exceptions import CheckpointError, DataError
+from emotion_tutorial.inference import evaluating, labeled_texts, predict_logits
+from emotion_tutorial.texts import as_ids, as_matrix, require_one_index, require_whole
 
 
-def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 15) -> float:
-    """Return by how much, on average, the confidence in a prediction differs from how often it is right.
+def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.DataFrame:
+    """Compare, for intervals of confidence, how sure a classifier is with how often it is right.
 
     Parameters
     ----------
@@ -19,13 +25,14 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
     probabilities : (texts, labels) float
         Rows that sum to 1, such as `predict_proba` returns.
     bins
-        The number of equal intervals of confidence, which is the probability of the predicted label.
+        The number of intervals of equal width from 0 to 1. The confidence is the probability of the predicted label.
 
     Returns
     -------
-    float
-        A number from 0 to 1. If it is 0.05, a prediction is right 5 points less (or more) often than its probability
-        says, on average.
+    DataFrame
+        One row for each interval that holds a text, from the lowest: `low` and `high` (its ends; `high` belongs to it),
+        `texts` (how many), `confidence` (the mean) and `accuracy` (the share of texts that are predicted right).
+        Intervals without a text are left out.
 
     Raises
     ------
@@ -33,25 +40,139 @@ def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLi
         If there is not one row of probabilities for each id, an id has no column, or the indexes of pandas differ.
     SettingsError
         If `bins` is not a whole number from 1.
+    """
+    require_whole(1, bins=bins)
+    ids, rows = _checked_probabilities(y_true, probabilities)
+    confidence = rows.max(axis=1)
+    place = np.ceil(confidence * bins)
+    columns = {"low": (place - 1) / bins, "high": place / bins, "confidence": confidence}
+    by_bin = pd.DataFrame(columns | {"accuracy": rows.argmax(axis=1) == ids}).groupby(["low", "high"], as_index=False)
+    return by_bin.agg(texts=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean"))
+
+
+def calibration_scores(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.Series:
+    """Measure how good probabilities are: all three scores are 0 at best.
+
+    Parameters
+    ----------
+    y_true, probabilities, bins
+        As in `calibration_table`.
+
+    Returns
+    -------
+    Series
+        `log_loss` (cross-entropy in nats: the mean of minus the logarithm of the true label's probability, where one of
+        0 counts as 2e-16), `brier_score` (the sum over the labels of the squared differences between their
+        probabilities and the truth, 1 for the true label and 0 for the others; the mean over the texts, from 0 to 2),
+        and `calibration_error` (from 0 to 1: the mean distance of `confidence` from `accuracy` in `calibration_table`,
+        weighted by `texts`).
+
+    Raises
+    ------
+    DataError, SettingsError
+        As `calibration_table` does.
 
     Notes
     -----
-    The sum over the intervals B of `|B| / n * |accuracy(B) - mean confidence(B)|`: Naeini, Cooper and
-    Hauskrecht 2015, doi 10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599, equation 3.
+    The log loss and the Brier score (Brier 1950, Monthly Weather Review 78, 1-3, his own form) are lowest in the long
+    run for the true probabilities. The expected calibration error (Naeini, Cooper and Hauskrecht 2015, doi
+    10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599, equation 3) is not such a score: a classifier that
+    always gives the shares of the labels has an error of 0. It depends on the bins, and with few texts it is too large.
     """
-    if not isinstance(bins, int | np.integer) or bins < 1:
-        raise SettingsError(f"bins= is {shorten(bins)}. Give a whole number from 1.")
-    ids, rows = _checked(y_true, probabilities, "probabilities")
-    sums = rows.sum(axis=1)
-    if (wrong := (rows < 0).any(axis=1) | (np.abs(sums - 1) > 1e-3)).any():
-        row = int(wrong.argmax())
-        found = f"probabilities[{row}] sums to {sums[row]:.4f}, and its least value is {rows[row].min():.4f}"
-        raise DataError(f"{found}. Give probabilities: of logits, take the softmax.")
-    correct, confidence = rows.argmax(axis=1) == ids, rows.max(axis=1)
-    # Intervals are open on the left, as in the papers: a confidence of 1 belongs to the last.
-    members = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(members, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / ids.size)
+    ids, rows = _checked_probabilities(y_true, probabilities)
+    table = calibration_table(ids, rows, bins=bins)
+    gaps = np.abs(table["accuracy"] - table["confidence"])
+    labels = range(rows.shape[1])
+    scores = {"log_loss": log_loss(ids, rows, labels=labels)}
+    scores["brier_score"] = brier_score_loss(ids, rows, labels=labels, scale_by_half=False)
+    return pd.Series(scores | {"calibration_error": np.average(gaps, weights=table["texts"])})
+
+
+def calibrate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: Dataset,
+    *,
+    bins: int = 10,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Find the temperature that corrects a classifier's probabilities, and divide its last layer by it, in place.
+
+    Whatever uses these weights then gives the corrected probabilities: `predict_proba`, a model that is saved and
+    reloaded, `transformers.pipeline`, an export to ONNX that is made afterward, and the service. The predicted labels
+    stay the same. (In half precision the new weights are rounded, which may decide between two labels that are almost
+    equally probable.)
+
+    Parameters
+    ----------
+    model, tokenizer
+        Of one fine-tuned checkpoint. The model computes where it is, in its own precision, without dropout.
+    split
+        Texts with labels, as `load_splits` returns them: a `text` and a `label`, whose labels are the model's. Never
+        the training texts, about which a model is too sure of itself. Scores on these texts are a little too good,
+        because the temperature was chosen by them.
+    bins, batch_size, progress
+        As in `calibration_scores` and `predict_proba`.
+
+    Returns
+    -------
+    DataFrame
+        The rows `before` and `after`, and the columns `temperature` (1 before; what this call divided by after),
+        `log_loss`, `brier_score` and `calibration_error`, on these texts. `model.config.calibration_temperature` is the
+        product of all temperatures so far, and is saved with the model. `build_trainer` and a new head drop it.
+
+    Raises
+    ------
+    DataError
+        If a text or a label is missing, the labels of the data and of the model are not the same, or no temperature is
+        the best, as when every text is predicted right. The model is unchanged.
+    CheckpointError
+        As in `predict_proba`, or if the model does not end in a linear layer with one output for each label. The model
+        is unchanged.
+    SettingsError
+        If there is no such number of bins or batch size.
+
+    Notes
+    -----
+    Temperature scaling, as in `fit_temperature`: a linear layer whose weights and bias are divided by the temperature
+    gives the logits divided by the temperature.
+    """
+    require_whole(1, bins=bins)
+    texts, ids = labeled_texts(split, "split=", model)
+    if not texts:
+        raise DataError("split= has no texts. Give some with labels that the model was not trained on.")
+    logits = predict_logits(texts, model, tokenizer, batch_size, progress)
+    temperature = fit_temperature(logits, ids)
+    body = {*model.base_model.modules()}
+    linear = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and layer not in body]
+    heads = [[*layer.parameters()] for layer in linear if layer.out_features == logits.shape[1]]
+    weights = heads[-1] if heads else []
+    old = [weight.detach().clone() for weight in weights]
+    try:
+        with evaluating(model), torch.no_grad():
+            for weight in weights:
+                weight.div_(temperature)
+            after = predict_logits(texts, model, tokenizer, batch_size, progress)
+            tolerance = max(1e-3, 8 * torch.finfo(model.dtype).eps) * np.abs(logits).max()
+            if not weights or np.abs(after * temperature - logits).max() > tolerance:
+                found = f"{type(model).__name__} does not end in a linear layer with one output for each label"
+                raise CheckpointError(f"{found}. Divide its logits by the temperature {temperature:.4g} yourself.")
+            earlier = getattr(model.config, "calibration_temperature", None) or 1.0
+            model.config.calibration_temperature = earlier * temperature
+    except BaseException:
+        for weight, values in zip(weights, old, strict=True):
+            weight.data.copy_(values)
+        raise
+    scores = [calibration_scores(ids, softmax(rows.astype(np.float64), axis=1), bins=bins) for rows in (logits, after)]
+    table = pd.DataFrame(scores, index=["before", "after"])
+    table.insert(0, "temperature", [1.0, temperature])
+    return table
+
+
+def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 15) -> float:
+    """Return the `calibration_error` of `calibration_scores`, which has the parameters and the errors, as a number."""
+    return float(calibration_scores(y_true, probabilities, bins=bins)["calibration_error"])
 
 
 def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
@@ -105,3 +226,16 @@ def _checked(
     matrix = as_matrix(rows, name).astype(np.float64)
     [ids] = as_ids(matrix.shape[1], len(matrix), y_true=y_true)
     return ids, matrix
+
+
+def _checked_probabilities(
+    y_true: npt.ArrayLike, probabilities: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return ids, and a row of probabilities for each that sums to 1 in double precision."""
+    ids, rows = _checked(y_true, probabilities, "probabilities")
+    sums = rows.sum(axis=1)
+    if (wrong := (rows < 0).any(axis=1) | (np.abs(sums - 1) > 1e-3)).any():
+        row = int(wrong.argmax())
+        found = f"probabilities[{row}] sums to {sums[row]:.4f}, and its least value is {rows[row].min():.4f}"
+        raise DataError(f"{found}. Give probabilities: of logits, take the softmax.")
+    return ids, rows / sums[:, None]

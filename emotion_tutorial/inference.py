@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from datasets import Dataset
 from scipy.special import softmax
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError
+from emotion_tutorial.exceptions import CheckpointError, DataError, SettingsError, TutorialError
 from emotion_tutorial.models import DIVERGED, READS_ALIKE, label_names_of, positions_of, refuse_what_padding_changes
-from emotion_tutorial.texts import Texts, as_texts
+from emotion_tutorial.texts import Texts, as_texts, require_labeled
 from emotion_tutorial.tokenization import UNLIMITED, context_size, encode, warn_of_truncation
 
 TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
@@ -91,6 +92,25 @@ def predict_logits(
         logits[rows] = found.float().cpu().numpy()
     require_finite(logits, "texts")
     return logits
+
+
+def labeled_texts(dataset: Dataset, where: str, model: PreTrainedModel) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the texts of a split, and their ids.
+
+    Raises
+    ------
+    DataError
+        If a text or a label is missing, or the labels of the data and of the model are not the same.
+    CheckpointError
+        If the model does not choose one of several labels.
+    """
+    names = require_labeled(dataset, where)
+    if names != (own := label_names_of(getattr(model, "config", None))):
+        found = f"the labels {', '.join(names)}, and the model {', '.join(own)}"
+        raise DataError(f"The data have {found}. Take the model of these labels, or its label_names= for the data.")
+    columns = dataset.with_format(None).select_columns(["text", "label"])[:]
+    texts, _ = as_texts(columns["text"], f"{where.strip('=')}['text']")
+    return texts, np.array(columns["label"], dtype=np.int64)
 
 
 def require_finite(values: npt.NDArray[np.floating], where: str) -> None:

@@ -6,10 +6,8 @@ from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.inference import labeled_texts, predict_logits
 from emotion_tutorial.models import label_names_of
-from emotion_tutorial.texts import as_texts, require_labeled
 
 
 def loss_frame(
@@ -43,14 +41,10 @@ def loss_frame(
     CheckpointError
         As in `predict_proba`.
     """
-    names = require_labeled(dataset, "dataset=")
-    if names != (own := label_names_of(getattr(model, "config", None))):
-        found = f"the labels {', '.join(names)}, and the model {', '.join(own)}"
-        raise DataError(f"The data have {found}. Take the model of these labels, or its label_names= for the data.")
-    columns = dataset.with_format(None).select_columns(["text", "label"])[:]
-    texts, labels = as_texts(columns["text"], "dataset['text']")[0], torch.tensor(columns["label"], dtype=torch.long)
+    texts, ids = labeled_texts(dataset, "dataset=", model)
+    names = label_names_of(model.config)
     logits = torch.from_numpy(predict_logits(texts, model, tokenizer, batch_size, progress))
     # In double precision: in single, a loss under 1e-7 would be rounded to 0.
-    losses = cross_entropy(logits.double(), labels, reduction="none")
-    frame = pd.DataFrame({"text": texts, "label": [names[label] for label in labels]})
+    losses = cross_entropy(logits.double(), torch.from_numpy(ids), reduction="none")
+    frame = pd.DataFrame({"text": texts, "label": [names[label] for label in ids]})
     return frame.assign(predicted_label=[names[label] for label in logits.argmax(dim=1)], loss=losses.numpy())

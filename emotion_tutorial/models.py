@@ -158,6 +158,7 @@ def load_classifier(
         if new_head:
             fresh = kind.from_config(_load_config(checkpoint, folder, **options), dtype=torch.float32, **NO_CODE)
             fresh.base_model.load_state_dict(model.base_model.state_dict())
+            vars(fresh.config).pop("calibration_temperature", None)  # it was the old head's
             model = fresh
         if model.config.pad_token_id in (None, -1):  # by which a decoder finds the last token of each text
             model.config.pad_token_id = load_tokenizer(checkpoint).pad_token_id

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import confusion_matrix
 
-from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.exceptions import DataError
 from emotion_tutorial.figure_style import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
-from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, shorten
+from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_whole, shorten
 
 MOST_WITH_NUMBERS = 30
 """The number of classes up to which a cell of a confusion matrix has room for its number, and an axis for all names."""
@@ -215,8 +215,7 @@ def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | No
         If `bars` is not a whole number from 1.
     """
     require_columns(explanation, "word", "attribution", "label")
-    if not isinstance(bars, int | np.integer) or bars < 1:
-        raise SettingsError(f"bars= is {shorten(bars)}. Give a whole number from 1.")
+    require_whole(1, bars=bars)
     [attributions] = as_matrix(explanation[["attribution"]], "attribution").T
     strongest = np.sort(np.argsort(-np.abs(attributions), kind="stable")[:bars])
     shown = attributions[strongest]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from datasets import ClassLabel, Column, Dataset, Value
 
-from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.exceptions import DataError, SettingsError
 
 Texts: TypeAlias = str | Iterable[str]
 """One text or many: a string, or a list, a tuple, a generator, an array, a pandas Series, a column of a `Dataset`."""
@@ -177,6 +177,13 @@ def require_one_index(**given: Any) -> None:
     if any(not index.equals(next(iter(indexes.values()))) for index in indexes.values()):
         names = " and ".join(f"{name}=" for name in indexes)
         raise DataError(f"{names} have different indexes. Take them from one frame, or give arrays, in one order.")
+
+
+def require_whole(least: int, **settings: Any) -> None:
+    """Raise a SettingsError if a setting is not a whole number from `least`."""
+    for name, value in settings.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise SettingsError(f"{name}= is {shorten(value)}. Give a whole number from {least}.")
 
 
 def is_label(value: Any) -> bool:

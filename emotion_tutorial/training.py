@@ -170,6 +170,7 @@ def build_trainer(
     with _one_at_a_time:  # a Trainer, too, sets the seed when it is made
         set_seed(args.seed)  # before the head is drawn
         model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
+        vars(model.config).pop("calibration_temperature", None)  # what is trained again is no longer calibrated
         with settings_that_are_refused():
             trainer = ClassifierTrainer(
                 model=model,

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 import emotion_tutorial as et
-from emotion_tutorial.inference import TOKEN_BUDGET
+from emotion_tutorial.inference import TOKEN_BUDGET, predict_logits
 
 NAMES = ["sadness", "joy", "anger"]
 TEXTS = ["i feel happy", "", "the rain and the sun keep coming back today", "so so cross", "low"]
@@ -169,6 +169,18 @@ def test_explains(trained):
     assert explained["word"].tolist() == text.split()
     assert explained["attribution"].abs().max() > 0.001
     assert explained["attribution"].sum() == pytest.approx(p_text - p_baseline, abs=0.02)
+
+
+def test_calibrates(trained):
+    model, tokenizer = copy.deepcopy(trained.model), trained.tokenizer
+    before = predict_logits(WORDS, model, tokenizer)
+    labels = before.argmax(axis=1)
+    labels[0] = before[0].argmin()
+    split = Dataset.from_dict({"text": WORDS, "label": labels}).cast_column("label", ClassLabel(names=NAMES))
+    temperature = et.calibrate(model, tokenizer, split).loc["after", "temperature"]
+    assert abs(np.log(temperature)) > 0.05
+    np.testing.assert_allclose(predict_logits(WORDS, model, tokenizer), before / temperature, atol=1e-5)
+    assert model.config.calibration_temperature == temperature
 
 
 def test_saved_model_predicts_the_same_elsewhere(trained):

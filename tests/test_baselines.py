@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion
 
 from emotion_tutorial import DataError, fit_bag_of_words, fit_probe
@@ -40,9 +41,13 @@ def test_words_of_any_script_are_told_apart_and_the_model_can_be_kept(texts):
     assert model.predict(texts[2:]).tolist() == ["good", "bad"]
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
 def test_tuning_on_too_little_is_refused():
     with pytest.raises(DataError, match="tune=False"):
         fit_bag_of_words(["a b", "c d", "e f"], [0, 1, 1], tune=True)
+    for y in ([0, 1, 1], [*range(12)], [0] * 11 + [1]):  # the one text of label 1 is missing from the others' folds
+        with pytest.raises(DataError, match="tune=False"):
+            fit_probe(np.random.default_rng(0).normal(size=(len(y), 3)), y, tune=True)
 
 
 def test_tuned_bag_of_words_chooses_by_cross_validation():
@@ -62,6 +67,19 @@ def test_probe_does_not_mind_the_scale_of_a_feature():
     plain, scaled = fit_probe(X, y), fit_probe(X * [1, 1e-6, 1e6, 10, 1], y)
     assert plain.score(X, y) > 0.8
     np.testing.assert_allclose(plain.predict_proba(X), scaled.predict_proba(X * [1, 1e-6, 1e6, 10, 1]), atol=1e-3)
+
+
+def test_tuned_probe_chooses_by_cross_validation():
+    """Each of many features tells a little: strong regularization is best."""
+    rng = np.random.default_rng(0)
+    y = np.array(["no", "yes"] * 60)
+    X = rng.normal(size=(120, 60)) + 0.3 * (y == "yes")[:, None]
+    tuned = fit_probe(X, y, tune=True)
+    assert set(tuned.cv_results_["param_logisticregression__C"]) == {0.001, 0.01, 0.03, 0.1, 1}
+    assert tuned.best_params_["logisticregression__C"] < 0.1
+    by_hand = GridSearchCV(fit_probe(X, y), tuned.param_grid, scoring="f1_macro", cv=3).fit(X, y)
+    assert tuned.best_score_ == by_hand.best_score_ > fit_probe(X, rng.permutation(y), tune=True).best_score_
+    assert (pickle.loads(pickle.dumps(tuned)).predict(X) == tuned.predict(X)).all()
 
 
 FRAME = pd.DataFrame({"text": ["a b", "a c", "b d", "c d"], "y": [0, 1, 0, 1]}, index=[3, 5, 7, 9])

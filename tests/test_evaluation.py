@@ -1,13 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from transformers import EvalPrediction
 
-from emotion_tutorial import DataError, SettingsError, compare, compute_metrics, evaluate
-from emotion_tutorial.calibration import expected_calibration_error, fit_temperature
+from emotion_tutorial import DataError, SettingsError, compare, compute_metrics, evaluate, smallest_difference
+from emotion_tutorial.calibration import calibration_scores, fit_temperature
 
 NAMES = ["a", "b", "c"]
 
@@ -90,7 +89,7 @@ def test_what_are_no_ids_is_refused(ids, said):
         lambda: compare(IDS, IDS, ids),
         lambda: fit_temperature(probabilities, ids),
     ]
-    for call in (*calls, lambda: expected_calibration_error(ids, probabilities)):
+    for call in (*calls, lambda: calibration_scores(ids, probabilities)):
         with pytest.raises(DataError, match=said):
             call()
 
@@ -106,8 +105,6 @@ def test_wrong_settings_and_names_are_refused():
     for settings in ({"resamples": 0}, {"resamples": 1.5}, {"seed": -1}, {"seed": "a"}):
         with pytest.raises(SettingsError, match=next(iter(settings))):
             evaluate([0, 1], [0, 1], NAMES, **settings)
-    with pytest.raises(SettingsError, match="bins"):
-        expected_calibration_error([0], [[0.5, 0.5]], bins=0)
     for y_true, names, said in (
         ([0], "ab", "label_names"),
         ([0], ["a", "a"], "twice"),
@@ -138,46 +135,70 @@ def test_compare_is_the_paired_bootstrap_and_mcnemar(labels):
     assert compare([0], [1], [0])[["difference", "high"]].tolist() == [1, 1]
 
 
-def calibrated(texts: int, labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids, and logits whose softmax is how probable each id was."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (texts, labels))
-    drawn = (rng.random((texts, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
-    return np.minimum(drawn, labels - 1), logits
-
-
-def test_calibration_error_is_that_by_hand_and_small_if_calibrated():
-    # Confidence 0.9, right once of two: off by 0.4. Confidence 0.6, right: off by 0.4. Confidence 1, right: off by 0.
-    probabilities = [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [1.0, 0.0]]
-    assert expected_calibration_error([0, 1, 1, 0], probabilities, bins=10) == pytest.approx(3 / 4 * 0.4)
-    y, logits = calibrated(20_000, 4)
-    assert expected_calibration_error(y, softmax(logits, axis=1)) < 0.02
-    assert expected_calibration_error(y, softmax(4 * logits, axis=1)) > 0.1
-
-
-@pytest.mark.parametrize(("labels", "temperature"), [(2, 0.5), (3, 1.0), (11, 3.0)])
-def test_temperature_is_found_again(labels, temperature):
-    y, logits = calibrated(20_000, labels)
-    assert fit_temperature(logits * temperature, y) == pytest.approx(temperature, rel=0.07)
-
-
-def test_probabilities_sum_to_one_and_logits_are_finite():
-    for rows, said in (([[0.5, 0.5], [0.5, 0.4]], r"\[1\] sums to 0.9"), ([[0.5, 0.5], [1.5, -0.5]], r"\[1\]")):
-        with pytest.raises(DataError, match=said):
-            expected_calibration_error([0, 1], rows)
+def test_logits_are_finite():
     logits, ids = np.eye(2), np.array([0, 1])
     assert compute_metrics(EvalPrediction(predictions=(logits, logits), label_ids=ids))["accuracy"] == 1
     with pytest.raises(DataError, match=r"predictions\[1\] .*finite"):
         compute_metrics(EvalPrediction(predictions=logits * [[1], [np.nan]], label_ids=ids))
 
 
-@pytest.mark.parametrize("logits", [[[3.0, 0], [0, 3]], [[0.0, 3], [3, 0]], [[0.9, 0.1], [0.4, 0.6]]])
-def test_no_temperature_is_made_up(logits):
-    with pytest.raises(DataError, match=r"No temperature|probabilities"):
-        fit_temperature(logits, [0, 1])
+def macro_f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    pairs = [(y_true == label, y_pred == label) for label in np.union1d(y_true, y_pred)]
+    return np.mean([2 * (true & predicted).sum() / (true.sum() + predicted.sum()) for true, predicted in pairs])
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_temperature_follows_the_scale_of_the_logits(scale):
-    y, logits = calibrated(2000, 3)
-    assert fit_temperature(scale * logits, y) == pytest.approx(scale * fit_temperature(logits, y), rel=1e-3)
+@pytest.mark.parametrize("classes", [2, 6])
+def test_compare_of_macro_f1_is_the_paired_bootstrap(classes):
+    rng = np.random.default_rng(classes)
+    y = rng.integers(0, classes, 300)
+    a, b = (np.where(rng.random(300) < right, y, rng.integers(0, classes, 300)) for right in (0.6, 0.75))
+    names = [*map(str, range(classes))]
+    found = compare(y * 7 - 3, a * 7 - 3, b * 7 - 3, metric="macro_f1", resamples=2000)  # any ids
+    scores = [evaluate(y, p, names).set_index("metric").loc["macro_f1", "value"] for p in (a, b)]
+    assert found.tolist()[:3] == pytest.approx([*scores, scores[1] - scores[0]])
+    rows = rng.integers(0, 300, (1000, 300))
+    drawn = [macro_f1(y[r], b[r]) - macro_f1(y[r], a[r]) for r in rows]
+    np.testing.assert_allclose(found[["low", "high"]], np.percentile(drawn, [2.5, 97.5]), atol=0.012)
+    again = [compare(y, b, a, metric="macro_f1", resamples=2000, seed=seed) for seed in (0, 0, 1)]
+    pd.testing.assert_series_equal(again[0], again[1])
+    assert again[0]["low"] == pytest.approx(-found["high"], abs=0.012)
+    assert again[0]["low"] != again[2]["low"]
+
+
+def test_compare_takes_two_metrics():
+    for settings in ({"metric": "f1"}, {"metric": None}, {"resamples": 0}, {"resamples": True}, {"seed": 0.5}):
+        with pytest.raises(SettingsError, match=next(iter(settings))):
+            compare([0, 1], [0, 1], [0, 1], **{"metric": "macro_f1"} | settings)
+
+
+@pytest.mark.parametrize(("texts", "disagreement"), [(600, 0.15), (2000, 0.1), (200, 0.3)])
+def test_the_smallest_difference_is_found_four_times_of_five(texts, disagreement):
+    d = smallest_difference(texts, disagreement)
+    shares = [(disagreement + d) / 2, (disagreement - d) / 2, 1 - disagreement]
+    pairs = np.random.default_rng(0).multinomial(texts, shares, 400)
+    assert np.mean([binomtest(a, a + b).pvalue < 0.05 for a, b, _ in pairs]) == pytest.approx(0.78, abs=0.05)
+
+
+def test_the_smallest_difference_falls_with_texts_and_grows_with_power():
+    assert smallest_difference(22, 0.5) == pytest.approx(0.4, abs=1e-3)  # Connor's formula gives 22.01 texts for 0.4
+    assert smallest_difference(2000, 0.15) < smallest_difference(500, 0.15) < smallest_difference(500, 0.15, power=0.9)
+    assert smallest_difference(500, 0.1) < smallest_difference(500, 0.2)
+    for texts, disagreement in ((100, 0.05), (3, 1), (100, 0)):  # even if one is never right alone
+        assert np.isnan(smallest_difference(texts, disagreement))
+
+
+@pytest.mark.parametrize("power", [0.05, 0.3, 0.8, 0.99])
+def test_the_smallest_difference_solves_the_formula(power):
+    z, z_power = norm.ppf([0.975, power])
+    for n, p in ((50, 1), (100, 0.4), (np.int64(700), np.float32(0.125))):
+        d = smallest_difference(n, p, power=power)
+        assert n == pytest.approx((z * p**0.5 + z_power * (p - d**2) ** 0.5) ** 2 / d**2)
+
+
+WRONG = [{"texts": 0}, {"texts": 9.5}, {"disagreement": 1.1}, {"disagreement": np.nan}, {"disagreement": "0.1"}]
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, {"power": 1}, {"power": 0}, {"power": None}], ids=str)
+def test_numbers_without_a_meaning_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        smallest_difference(**{"texts": 100, "disagreement": 0.1} | wrong)
