@@ -103,7 +103,8 @@ def find_label_errors(
     strings, index = as_texts(texts)
     ids, names = _label_ids(as_labels(labels, "labels", len(index)), label_names)
     profile = get_profile() if profile is None else profile
-    settings = hyperparameters_of(profile) | {"seed": seed} | settings
+    nothing_kept = {"eval_strategy": "no", "save_strategy": "no"}
+    settings = nothing_kept | hyperparameters_of(profile) | {"seed": seed} | settings
     shaping = shaping_settings(names, ids.tolist(), **settings)
     found = []
     for kind in ["bag_of_words", "fine_tuned"] if method == "combined" else [method]:
@@ -161,8 +162,7 @@ def _judge_fine_tuned(
     for rows, unseen in folds.split(texts, ids):
         splits = DatasetDict(train=data.select(rows), validation=data.select(rows[:1]))  # nothing is evaluated
         with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
-            options = {"eval_strategy": "no", "save_strategy": "no", "output_dir": folder} | settings
-            trainer: Any = build_trainer(splits, checkpoint, **options)
+            trainer: Any = build_trainer(splits, checkpoint, output_dir=folder, **settings)
             trainer.train()
         found[unseen] = predict_proba(data[unseen]["text"], trainer.model, trainer.processing_class)
     return found
@@ -170,6 +170,7 @@ def _judge_fine_tuned(
 
 def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Return the labels as ids of those that occur, and the names of these."""
+    labels = [label if isinstance(label, str) or label != int(label) else int(label) for label in labels]
     if label_names is None:
         if len({isinstance(label, str) for label in labels}) > 1:
             raise DataError("The labels= are names and numbers. Give names, or ids and label_names=.")
@@ -178,8 +179,10 @@ def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int6
         values, _ = as_texts(label_names, "label_names")
         if len(set(values)) < len(values):
             raise DataError(f"label_names={shorten(values, 200)} has a name twice. Give each label a name of its own.")
-    known: dict[Any, int] = {} if label_names is None else {i: i for i in range(len(values))}
-    known |= {value: i for i, value in enumerate(values)}
+    known: dict[Any, int] = {value: i for i, value in enumerate(values)}
+    if label_names is not None:  # where names are numbers, numbers are names
+        numbers = {int(name): i for i, name in enumerate(values) if re.fullmatch("-?[0-9]+", name)}
+        known |= numbers or {i: i for i in range(len(values))}
     ids = [known.get(label, -1) for label in labels]
     if -1 in ids:
         row, there = ids.index(-1), ", ".join(map(str, values[:20]))

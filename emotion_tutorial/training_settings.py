@@ -46,7 +46,7 @@ UNFIT = {
 """Arguments of `TrainingArguments` that do not fit a classifier of texts, and why, or what to do instead."""
 NOT_KEPT = {
     "callbacks": "train with build_trainer",
-    "output_dir": "give folder=",
+    "output_dir": "load_or_train has folder= for it, and find_label_errors keeps no model",
     "checkpoint": "set it in the profile",
 }
 """What `build_trainer` takes and `load_or_train` cannot, and what to do instead."""

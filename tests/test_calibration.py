@@ -275,3 +275,17 @@ def test_where_no_temperature_is_best_nothing_changes(model, tokenizer, split):
         with pytest.raises(SettingsError, match=next(iter(settings))):
             calibrate(model, tokenizer, split, **settings)
     assert all(weight.equal(before[name]) for name, weight in model.state_dict().items())
+
+
+def test_half_precision_and_masked_labels():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(500, 3)) * 3
+    y = np.array([random.choice(3, p=row) for row in softmax(logits / 2, axis=1)])
+    probabilities = softmax(logits, axis=1)
+    for rounded in (probabilities.astype("float16"), probabilities.round(3)):
+        with pytest.raises(DataError, match="sum to 1"):
+            fit_temperature(rounded, y)
+        expected = calibration_scores(y, probabilities)["brier_score"]
+        assert calibration_scores(y, rounded)["brier_score"] == pytest.approx(expected, abs=1e-3)
+    masked = np.c_[logits, np.full(500, -1e9)]
+    assert fit_temperature(masked, y) == pytest.approx(fit_temperature(logits, y), rel=1e-3)

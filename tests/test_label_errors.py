@@ -76,6 +76,13 @@ def test_scores_are_kept(weather, fine_tuned, monkeypatch):
             et.find_label_errors(texts, labels, NAMES, **options | other)
 
 
+def test_a_training_that_keeps_its_best_epoch_has_scores_of_its_own(weather, fine_tuned):
+    texts, labels, _ = weather
+    kept = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    plain, best = (by_row(et.find_label_errors(texts[:90], labels[:90], **fine_tuned, **more)) for more in ({}, kept))
+    assert not np.array_equal(plain, best)
+
+
 def test_hidden_states_are_computed_once_and_other_probes_anew(weather, fine_tuned, tiny_distilbert, monkeypatch):
     texts, labels, _ = weather
     options = fine_tuned | {"method": "probe"}
@@ -112,6 +119,12 @@ def test_rows_keep_their_index(weather):
     frame["score"] = found["score"]
     top = frame["score"].sort_values(ascending=False, kind="stable")
     np.testing.assert_array_equal(top, found["score"])
+
+
+def test_numbers_that_are_names_are_no_ids():
+    found = et.find_label_errors(["bad", "poor", "fine", "good"] * 4, [1, 2, 3, 4.0] * 4, list("12345"), folds=2)
+    assert found.sort_index()["label"].tolist() == list("1234") * 4
+    assert set(et.find_label_errors(["bad", "good"] * 4, [1.0, 2.0] * 4, folds=2)["label"]) == {"1", "2"}
 
 
 def test_labels_are_ids_or_names(weather):
