@@ -9,8 +9,8 @@ import pandas as pd
 import regex
 from datasets import DatasetDict
 
-from emotion_tutorial.exceptions import DataError, DataWarning
-from emotion_tutorial.texts import require_labeled, shorten
+from emotion_tutorial.exceptions import DataError, DataWarning, SettingsError
+from emotion_tutorial.texts import NUMBERS, require_labeled, shorten
 from emotion_tutorial.words import word_spans
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
@@ -65,7 +65,11 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
     DataError
         If a split does not have a `text` of strings and a `label` with names, or a label is missing or is not one of
         the names.
+    SettingsError
+        If `max_words` or `min_class_rows` is not a number.
     """
+    if wrong := [value for value in (max_words, min_class_rows) if not isinstance(value, NUMBERS)]:
+        raise SettingsError(f"max_words= and min_class_rows= are numbers, and one of them is {shorten(wrong[0])}.")
     rows = _stack(splits)
     empty = rows[rows["key"] == ""].assign(finding="empty")
     # A text has at least as many characters as words.

@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,9 @@ def cached_array(kind: str, key: str, compute: Callable[[], npt.NDArray[Any]]) -
         Called if there is no such file, or it cannot be read.
     """
     path = artifacts_folder() / f"{kind}-{versioned_digest(key)}.npy"
-    try:
+    with suppress(Exception):  # it is not there, or damaged: each kind of damage has an error of its own
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # not there, or damaged
-        array = compute()
+    array = compute()
     try:
         with replaced_whole(path.parent) as new:
             np.save(new / path.name, array, allow_pickle=False)

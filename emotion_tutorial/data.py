@@ -147,7 +147,7 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 def _check_rows(part: Any, where: str, text_column: str, label_column: str, names: Sequence[str]) -> pd.DataFrame:
     """Return the rows as `text` (strings) and `label` (names), or say what is wrong with them, and in which row."""
     if not isinstance(part, pd.DataFrame | Dataset):
-        raise SettingsError(f"{where}: expected a DataFrame, a Dataset, a path, or several by split; got {type(part)}.")
+        raise SettingsError(f"{where}: expected one DataFrame, Dataset or file, not several; got {shorten(part)}.")
     columns = part.column_names if isinstance(part, Dataset) else part.columns
     require_columns(where, columns, text_column, label_column)
     frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
@@ -178,7 +178,8 @@ def _read_labels(labels: pd.Series, where: str, names: Mapping[int, str]) -> pd.
     for code, label in enumerate(values):
         if not is_label(label):
             row = np.argmax(codes == code)
-            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but a text has one label. Choose one.")
+            advice = "a text has one label, a string or a finite number. Convert the column"
+            raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but {advice}.")
     found = [_as_name(names.get(label, label)) for label in values]
     return pd.Series(np.array([*found, None], dtype=object)[codes], dtype=object)
 
@@ -223,16 +224,14 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
     names, labels = train.features["label"].names, train.data.column("label").to_numpy()
-    size = max(round(len(train) / 10), len(names))
+    size = max(round(len(train) / 10), len(np.unique(labels)))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
         classes, counts = np.unique(labels[kept], return_counts=True)
-        if counts.min() < 2 or len(kept) < size + len(classes):
-            rarest = f"{names[classes[counts.argmin()]]!r}, has {counts.min()}, and both sides need one"
-            found = (
-                f"rows for split {split!r} from the {len(kept)} training rows of {title}: the rarest class, {rarest}"
-            )
-            raise DataError(f"Cannot cut {size} {found}. Give more rows, or a {split} split.")
+        if counts.min() < 2:  # otherwise there are enough rows, too
+            rarest = f"the rarest class, {names[classes[counts.argmin()]]!r}, has 1, and both sides need one"
+            found = f"rows for split {split!r} from the {len(kept)} training rows of {title}"
+            raise DataError(f"Cannot cut {size} {found}: {rarest}. Give more rows, or a {split} split.")
         kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         splits[split] = train.select(np.sort(cut))
     if missing:

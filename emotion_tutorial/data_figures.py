@@ -1,6 +1,7 @@
 """Figures of data: how many texts there are, how long they are, and where they lie on a map.
 
-Functions that draw one panel take `ax=` and return it; nothing calls `show`.
+Functions that draw one panel take one Axes as `ax=` and return it; a `SettingsError` refuses anything else. Nothing
+calls `show`.
 """
 
 import math

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.font_manager import get_font_names
 
-from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.exceptions import DataError, SettingsError
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colors of Okabe and Ito 2008, which the style file lists."""
@@ -32,7 +32,12 @@ def use_style() -> None:
 
 
 def new_axes(ax: Axes | None, *, width: float = 7, height: float = 4) -> Axes:
-    """Return the given Axes, or new ones of this size in inches, which are never taller than `TALLEST`."""
+    """Return the given Axes, or new ones of this size in inches, which are never taller than `TALLEST`.
+
+    Raises a `SettingsError` if something else is given, such as the array of Axes that `plt.subplots(2)` returns.
+    """
+    if not isinstance(ax, Axes | None):
+        raise SettingsError(f"ax= is a {type(ax).__name__}, not one Axes. Give one of them, such as axes[0].")
     return ax if ax is not None else plt.subplots(figsize=(width, min(height, TALLEST)))[1]
 
 

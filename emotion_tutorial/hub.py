@@ -45,7 +45,7 @@ def download_checkpoint(repo_id: str, revision: str | None = None) -> Path:
     NotFoundError, HubError
         As `translate_hub_errors` does.
     """
-    with translate_hub_errors(repo_id):
+    with translate_hub_errors(repo_id, f" Nor is there a folder {repo_id} in the working folder."):
         files: Any = {"allow_patterns": CHECKPOINT_FILES, "ignore_patterns": ["*/*"]}
         return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, **files))
 
@@ -63,7 +63,7 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
         As `translate_hub_errors` does.
     """
     try:
-        with translate_hub_errors(dataset_id):
+        with translate_hub_errors(dataset_id, f" Nor is there a file or folder {dataset_id} in the working folder."):
             which = {"path": dataset_id, "name": name or HUB_CONFIGS.get(dataset_id), "revision": revision}
             # Of a CSV file, nothing is converted, as when it is read from a folder.
             as_texts = {"dtype": str, "na_filter": False}
@@ -90,11 +90,11 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
 
 
 @contextmanager
-def translate_hub_errors(repo_id: str) -> Iterator[None]:
+def translate_hub_errors(repo_id: str, otherwise: str = "") -> Iterator[None]:
     """Turn what the Hub's clients raise about a repository into our errors.
 
     What is not about the Hub passes through; a full disk or a missing permission is the system's own `OSError`, also
-    where a client wraps it.
+    where a client wraps it. `otherwise` ends the message if there is no such repository or the Hub does not answer.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def translate_hub_errors(repo_id: str) -> Iterator[None]:
         if isinstance(found, ABSENT):
             raise NotFoundError(
                 f"The Hub has no {repo_id!r} that you may see, or no such revision. Check the spelling, and what "
-                "follows an @; for a private or gated repository log in with `hf auth login`."
+                f"follows an @; for a private or gated repository log in with `hf auth login`.{otherwise}"
             ) from error
         if isinstance(found, errors.LocalTokenNotFoundError) or (answer and answer.response.status_code in (401, 403)):
             raise HubError(
@@ -124,10 +124,12 @@ def translate_hub_errors(repo_id: str) -> Iterator[None]:
                 "a terminal, or huggingface_hub.notebook_login() in a notebook."
             ) from error
         if constants.HF_HUB_OFFLINE:
-            raise HubError(f"{repo_id!r} is not downloaded, and HF_HUB_OFFLINE=1 forbids asking the Hub.") from error
+            said = f"{repo_id!r} is not downloaded, and HF_HUB_OFFLINE=1 forbids asking the Hub.{otherwise}"
+            raise HubError(said) from error
         raise HubError(
-            f"{repo_id!r}: the Hub could not be reached, or refused ({type(found).__name__}: {said}). Check the "
-            "network, or try again later. HF_HUB_OFFLINE=1, set before Python starts, uses earlier downloads."
+            f"{repo_id!r}: the Hub could not be reached, or refused ({type(found).__name__}: {said}). Check "
+            "the network, or try again later. HF_HUB_OFFLINE=1, set before Python starts, uses earlier downloads."
+            f"{otherwise}"
         ) from error
 
 

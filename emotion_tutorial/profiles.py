@@ -78,7 +78,7 @@ Results are measured on `quick` and `real`, in docs/results.json; none has been 
 """
 
 
-def get_profile(name: str = "quick", **overrides: Any) -> Profile:
+def get_profile(name: str = "quick", /, **overrides: Any) -> Profile:
     """Return a profile, with some of its settings replaced.
 
     Environment variables win over the name and over the profile's own settings, so that notebooks can be run on other
@@ -90,12 +90,12 @@ def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     name
         `quick`, `real` or `full`.
     **overrides
-        Settings of `Profile` to replace. They win over the environment variables.
+        Settings of `Profile` to replace. They win over the environment variables. Here `name` is a name of your own.
 
     Raises
     ------
     SettingsError
-        If there is no such profile.
+        If there is no such profile, or the name of one is given as `name=`.
     TypeError
         If there is no such setting.
 
@@ -109,4 +109,6 @@ def get_profile(name: str = "quick", **overrides: Any) -> Profile:
     name = given.pop("profile", name)
     if name not in [*PROFILES]:  # a list, as the name may be of a type that no dictionary takes
         raise SettingsError(f"No profile {name!r}. Choose one of {[*PROFILES]}, here or in EMOTION_TUTORIAL_PROFILE.")
+    if overrides.get("name") in [*PROFILES]:
+        raise SettingsError(f"name= is for a name of your own. Write get_profile({overrides['name']!r}).")
     return dataclasses.replace(PROFILES[name], **(given | overrides))

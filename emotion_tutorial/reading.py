@@ -24,6 +24,8 @@ from emotion_tutorial.texts import shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+LONG_LINE = 10_000
+"""Lines from this length are shortened to look for quotes in, because the csv module refuses long fields."""
 QUOTES = "Put quotes around texts with separators, quotes or line breaks."
 RECORDS = 'Write one object per line, or one array of objects; pandas does with DataFrame.to_json(orient="records").'
 
@@ -48,7 +50,8 @@ def read_file(
     path
         A `.csv`, `.tsv`, `.json` or `.jsonl` (an array of objects, or one object per line), `.parquet` or `.txt`
         file. All but parquet may be compressed, as in `reviews.csv.gz`. A `.txt` file has lines of `text;label` and
-        no header; the last `;` separates, so texts may contain others.
+        no header; the last `;` separates, so texts may contain others. A carriage return alone belongs to the text,
+        unless no line ends in another way.
     text_column, label_column
         Names of the columns to read. A `.txt` file has no names.
     encoding
@@ -72,7 +75,8 @@ def read_file(
     If the columns of a `.csv` or `.tsv` file are found only with another of the separators `,` `;` tab `|`, that one
     is used, and a `DataWarning` says so. A first line such as `sep=;`, which is meant for Excel, is obeyed.
 
-    Quotes are doubled inside a text in quotes, or have a backslash in front of them, as most rows of the file demand.
+    Quotes are doubled inside a text in quotes, or have a backslash in front of them, as the rows of the file demand; in
+    the second case a backslash may have one in front of it, too. Spaces between a separator and a quote are skipped.
     If neither reading fits a file that is separated by tabs, its quotes are taken as part of the texts. A field in
     quotes that goes over several lines and seems to contain whole rows causes a `DataWarning`.
     """
@@ -87,8 +91,11 @@ def read_file(
     except (UnicodeError, LookupError) as error:
         reason = str(error)
         if isinstance(error, UnicodeDecodeError):
-            with _open(path, encoding, errors="replace") as file:
-                line = next((number for number, text in enumerate(file, 1) if "\ufffd" in text), 0)
+            # UTF-8 texts may have a \ufffd of their own, while only some encodings can escape any byte.
+            is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+            errors, mark = ("surrogateescape", "[\udc80-\udcff]") if is_utf8 else ("replace", "\ufffd")
+            with _open(path, encoding, errors=errors) as file:
+                line = next((number for number, text in enumerate(file, 1) if re.search(mark, text)), 0)
             reason = f"line {line} has the byte 0x{error.object[error.start]:02x}, {error.reason}"
         raise DataError(
             f"{path} is not in the encoding {encoding!r}: {reason}. If it is text, name its encoding, such as "
@@ -140,15 +147,16 @@ def _read_parquet(path: Path, text_column: str, label_column: str, _: str) -> pd
 
 def _read_lines(path: Path, text_column: str, label_column: str, encoding: str) -> pd.DataFrame:
     rows = []
-    with _open(path, encoding) as file:
-        for number, line in enumerate(file, 1):
-            text, separator, label = line.rpartition(";")
-            if number == 1 and line.strip() == f"{text_column};{label_column}":
-                raise DataError(f"{path}: its first line names the columns. Take it out, or save the file as .csv.")
-            if separator:
-                rows.append((text.strip(), label.strip()))
-            elif line.strip():
-                raise DataError(f"{path}, line {number}: no ';' between text and label in {shorten(line.strip())}.")
+    with _open(path, encoding, newline="") as file:
+        content = file.read()
+    for number, line in enumerate(content.split("\n" if "\n" in content else "\r"), 1):
+        text, separator, label = line.rpartition(";")
+        if number == 1 and line.strip() == f"{text_column};{label_column}":
+            raise DataError(f"{path}: its first line names the columns. Take it out, or save the file as .csv.")
+        if separator:
+            rows.append((text.strip(), label.strip()))
+        elif line.strip():
+            raise DataError(f"{path}, line {number}: no ';' between text and label in {shorten(line.strip())}.")
     return pd.DataFrame(rows, columns=[text_column, label_column], dtype=object)
 
 
@@ -161,7 +169,8 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
         start = [line for line in islice(file, 100) if line.strip()]
         # csv.Sniffer only guesses: it cannot be told the names of the columns, which decide the matter.
         candidates = (usual,) if hint else (usual, *SEPARATORS)
-        headers = {each: [*map(str.strip, next(csv.reader(start, delimiter=each), []))] for each in candidates}
+        readers = {each: csv.reader(start, delimiter=each, skipinitialspace=True) for each in candidates}
+        headers = {each: [*map(str.strip, next(reader, []))] for each, reader in readers.items()}
         fitting = [separator for separator, names in headers.items() if {text_column, label_column} <= set(names)]
         best = (fitting or sorted(headers, key=lambda separator: -len(headers[separator])))[0]
         advice = f" If its first line is data, write {text_column + usual + label_column!r} above it."
@@ -171,11 +180,9 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
             warnings.warn(message, DataWarning, stacklevel=4)  # at the caller of load_splits
         file.seek(begin)
         has_quotes = any('"' in chunk for chunk in iter(partial(file.read, 1_000_000), ""))
-        options = _find_quoting(file, begin, best, start[0]) if has_quotes else {}
+        options = _find_quoting(file, begin, best, len(headers[best]), '"' in start[0]) if has_quotes else {}
         file.seek(begin)
-        content: Any = file
-        if options.pop("escapechar", None):  # which pandas would take away before other characters, too
-            content = StringIO(file.read().replace('\\"', '""'))
+        content: Any = StringIO(_double_backslashes(file.read())) if "escapechar" in options else file
         frame = pd.read_csv(content, sep=best, dtype=str, na_filter=False, **options)
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much in the first row for an index
             raise DataError(f"{path}: the first row has more fields than the header. {QUOTES} Correct the file.")
@@ -185,14 +192,22 @@ def _read_delimited(path: Path, text_column: str, label_column: str, encoding: s
     return frame[[text_column, label_column]]
 
 
-def _find_quoting(file: TextIOWrapper, begin: int, separator: str, header: str) -> dict[str, Any]:
-    """Return what the quotes in a file mean, as options for pandas: the usual, or what gives each row its fields."""
-    fields, fault = len(next(csv.reader([header], delimiter=separator))), ""
-    is_text = separator == "\t" and '"' not in header
+def _find_quoting(file: TextIOWrapper, begin: int, separator: str, fields: int, quoted: bool) -> dict[str, Any]:
+    """Return what the quotes in a file mean, as options for pandas: the usual, or what gives each row its fields.
+
+    `quoted` says whether the header has quotes.
+    """
+    fault, is_text = "", separator == "\t" and not quoted
     other: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if is_text else {"escapechar": "\\"}
-    for options in ({}, other):
+    file.seek(begin)
+    opening = re.compile('{0} +"[^"\r\n{0}]'.format(re.escape(separator)))  # of a field in quotes, after spaces
+    has_spaces = any(map(opening.search, file))
+    spacings: list[dict[str, Any]] = [{"skipinitialspace": True}, {}] if has_spaces else [{}]
+    for options in (spacing | quoting for spacing in spacings for quoting in ({}, other)):
         file.seek(begin)
-        reader = csv.reader(file, delimiter=separator, strict=True, **options)
+        lines = map(_double_backslashes, file) if "escapechar" in options else file
+        short = (line if len(line) < LONG_LINE else re.sub(r"\w[\w ]*", "_", line) for line in lines)
+        reader = csv.reader(short, delimiter=separator, strict=True, **options)
         try:
             if all(len(row) in (0, fields) for row in reader):
                 return options
@@ -202,6 +217,11 @@ def _find_quoting(file: TextIOWrapper, begin: int, separator: str, header: str) 
     if "expected after" in fault and not is_text:
         raise csv.Error(fault)
     return other if fault and is_text else {}  # of a quote that is not closed, pandas says where it begins
+
+
+def _double_backslashes(text: str) -> str:
+    """Double each backslash that is not an escape, because parsers take away a single one before any character."""
+    return r"\\".join(part.replace("\\", r"\\").replace(r'\\"', r"\"") for part in text.split(r"\\"))
 
 
 def _warn_of_swallowed_rows(frame: pd.DataFrame, path: Path, label_column: str, separator: str) -> None:

@@ -1,6 +1,7 @@
 """Figures of what a model does: confusions, probabilities, learning curves, scores, explanations.
 
-Functions that draw one panel take `ax=` and return it; nothing calls `show`.
+Functions that draw one panel take one Axes as `ax=` and return it; a `SettingsError` refuses anything else. Nothing
+calls `show`.
 """
 
 import math
@@ -115,8 +116,8 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     """Draw loss, and a metric of the validation texts, against epochs.
 
     What the history does not have, such as a training loss, is left out, and so are values that are not finite, as
-    after a training that diverged. The star marks the epoch with the best metric, the first of several that are equally
-    good, which is the one that the Trainer keeps.
+    after a training that diverged, and what was measured after the training, perhaps on other texts. The star marks the
+    epoch with the best metric, the first of several that are equally good, which is the one that the Trainer keeps.
 
     Parameters
     ----------
@@ -134,7 +135,8 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     score, name = f"eval_{metric}", str(metric).replace("_", " ")
     given = log_history if isinstance(log_history, Sequence) else []
     logs = pd.DataFrame([entry for entry in given if isinstance(entry, Mapping)])
-    numbers = logs.reindex(columns=[*dict.fromkeys(["epoch", "loss", "eval_loss", score])])
+    end = logs["train_runtime"].last_valid_index() if "train_runtime" in logs else None  # the training's last entry
+    numbers = logs[:end].reindex(columns=[*dict.fromkeys(["epoch", "loss", "eval_loss", score])])
     numbers = numbers.apply(pd.to_numeric, errors="coerce").astype(float).where(np.isfinite)
     numbers = numbers.dropna(subset="epoch").set_index("epoch")
     panels = [panel for panel in (["loss", "eval_loss"], [score]) if numbers[panel].notna().any(axis=None)]
@@ -175,12 +177,15 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     Raises
     ------
     DataError
-        If a column is not there, there are no rows, a number is not finite, or `low` is above `high`.
+        If a column is not there, there are no rows, or a number is not finite, or they are not from 0 to 1 with
+        `value` from `low` to `high`.
     """
     require_columns(scores, "value", "low", "high")
     value, low, high = numbers = as_matrix(scores[["value", "low", "high"]], "scores").T
-    if (wrong := (low > high) | (numbers < 0).any(axis=0) | (numbers > 1 + 1e-9).any(axis=0)).any():
-        raise DataError(f"The score of {scores.index[wrong.argmax()]!r} has no value, low and high from 0 to 1.")
+    outside = (value < low - 1e-9) | (value > high + 1e-9)  # by more than rounding
+    if (wrong := outside | (low > high) | (low < 0) | (high > 1 + 1e-9)).any():
+        where = f"scores= of {scores.index[wrong.argmax()]!r}"
+        raise DataError(f"{where}: value is not from low to high, or these are not from 0 to 1. Correct the row.")
     order = value.argsort(kind="stable")
     value, low, high = numbers[:, order]
     ax = new_axes(ax, height=1.2 + 0.5 * len(scores))

@@ -41,7 +41,7 @@ def open_source(source: Any, name: str | None = None, revision: str | None = Non
         raise NotFoundError(f"There is no file or folder {shown}. Paths are relative to {Path.cwd()}; {others}.")
     if not path.is_dir():
         return path
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+    if (path / "dataset_dict.json").is_file() or all((path / f"{n}.json").is_file() for n in ("state", "dataset_info")):
         try:
             saved = load_from_disk(path)
             for part in saved.values() if isinstance(saved, DatasetDict) else [saved]:

@@ -49,9 +49,9 @@ def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
         given = given.iloc[:, 0]
     given = given[:] if isinstance(given, Column) else given  # to iterate over it takes a hundred times as long
     columns = getattr(given, "column_names", getattr(given, "columns", None))
+    if columns is None and getattr(given, "shape", ())[1:] == (1,):
+        given = given[:, 0]  # of np.matrix, this still has two dimensions
     shape = getattr(given, "shape", (1,))
-    if columns is None and shape[1:] == (1,):
-        given, shape = given[:, 0], shape[:1]
     if isinstance(given, NO_COLUMN) or columns is not None or not isinstance(given, Iterable) or len(shape) != 1:
         found = type(given).__name__ + (f" of the shape {tuple(shape)}" if len(shape) != 1 else "")
         first = columns[0] if isinstance(columns, list | pd.Index) and len(columns) else None

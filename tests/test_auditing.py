@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from emotion_tutorial import DataError, DataWarning, audit, drop_leaks
+from emotion_tutorial import DataError, DataWarning, SettingsError, audit, drop_leaks
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
 
@@ -111,6 +111,13 @@ def test_refuses_what_cannot_be_compared(work):
     for odd in (None, 3, [good], good, DatasetDict()):
         with pytest.raises(DataError, match="splits= is "):
             work(odd)
+
+
+@pytest.mark.parametrize("setting", ["max_words", "min_class_rows"])
+@pytest.mark.parametrize("value", [None, "5", [5]])
+def test_a_limit_is_a_number(setting, value):
+    with pytest.raises(SettingsError, match=r"max_words= and min_class_rows= are numbers"):
+        audit(DatasetDict(train=make_split(("x", "a"))), **{setting: value})
 
 
 def test_drop_leaks_refuses_splits_without_train_and_to_leave_none():

@@ -77,3 +77,22 @@ def test_cached_array_is_that_of_this_version(monkeypatch, tmp_path):
     for version, computed, expected in (("1", 1, 1), ("1", 2, 1), ("2", 3, 3)):
         monkeypatch.setattr(et, "__version__", version)
         assert cached_array("numbers", "key", lambda value=computed: np.array([value])).item() == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"PK\3\4 no archive", b"\x93NUMPY\1\0\x20\0" + b"{" * 80, b"\x80\4K\1."]
+)
+def test_a_damaged_array_is_computed_again(monkeypatch, tmp_path, content):
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
+    cached_array("numbers", "key", lambda: np.array([1]))
+    [file] = tmp_path.glob("*.npy")
+    file.write_bytes(content)
+    assert cached_array("numbers", "key", lambda: np.array([2])).item() == 2
+    assert cached_array("numbers", "key", lambda: np.array([3])).item() == 2
+
+
+def test_an_error_in_the_computation_is_shown_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOTION_TUTORIAL_ARTIFACTS", str(tmp_path))
+    with pytest.raises(ZeroDivisionError) as failed:
+        cached_array("numbers", "key", lambda: np.array([1 // 0]))
+    assert failed.value.__context__ is None

@@ -172,6 +172,18 @@ def test_missing_splits_are_cut_stratified_and_seeded():
         assert rows(load_splits({"train": frame, "dev": make_frame(2)}))["test"] == rows(splits)["test"]
 
 
+def test_names_of_labels_that_no_text_has_cost_no_rows():
+    with pytest.warns(DataWarning, match="no validation and no test split"):
+        splits = load_splits(make_frame(40), label_names=["a", "b", *map(str, range(14))])
+    assert [len(dataset) for dataset in splits.values()] == [32, 4, 4]
+
+
+def test_a_folder_for_a_split_is_refused(folder):
+    for part in (folder, str(folder), "embedded", {"text": ["a"], "label": ["b"]}):
+        with pytest.raises(SettingsError, match=r"split 'train': expected one .* or file, not several; got {"):
+            load_splits({"train": part, "test": FRAMES["test"]})
+
+
 def test_a_test_split_without_labels_is_set_aside(folder):
     FRAMES["test"].drop(columns="label").to_csv(folder / "test.csv", index=False)
     (folder / "test.parquet").unlink()

@@ -81,6 +81,13 @@ def test_learning_curve_marks_the_first_of_the_best_epochs_as_the_trainer_keeps_
     assert other.get_legend().texts[1].get_text() == "best mcc"
 
 
+def test_learning_curve_ends_with_the_training():
+    later = {"epoch": 3, "eval_loss": 0.1, "eval_accuracy": 1.0}  # as trainer.evaluate(test) adds
+    figure = et.plot_learning_curve([*EVALUATIONS, {"epoch": 3, "train_runtime": 9.0, "train_loss": 1.0}, later])
+    assert figure.axes[1].lines[1].get_xydata().tolist() == [[2, 0.9]]
+    assert [len(line.get_ydata()) for ax in figure.axes for line in ax.lines] == [3, 3, 1]
+
+
 @pytest.mark.parametrize(
     ("log", "lines"),
     [
@@ -142,6 +149,13 @@ def test_given_axes_are_used_and_any_label_is_drawn(draw):
         assert all(low.y1 <= high.y0 + 2 for low, high in pairwise(boxes))  # none covers another
 
 
+@pytest.mark.parametrize("draw", ONE_PANEL.values(), ids=ONE_PANEL)
+def test_several_axes_are_refused(draw):
+    _, axes = plt.subplots(1, 2)
+    with pytest.raises(et.SettingsError, match=r"ax= is a ndarray.*axes\[0\]"):
+        draw(ODD, axes)
+
+
 @pytest.mark.parametrize("draw", [draw for kind, draw in ONE_PANEL.items() if kind != "explanation"])
 def test_a_thousand_labels_fit_on_a_page(draw, tmp_path):
     ax = draw([f"label {i}" for i in range(1000)], None)
@@ -173,6 +187,7 @@ REFUSED = {
     "too many maps": (lambda: et.plot_hexbins(POINTS, [0, 0], range(80)), "80 labels"),
     "no interval": (lambda: et.plot_scores(SCORES[["value"]], **SCORE), "'low', 'high'"),
     "turned interval": (lambda: et.plot_scores(SCORES.assign(high=0), **SCORE), "'good'"),
+    "value beside its interval": (lambda: et.plot_scores(SCORES.assign(value=0.7), **SCORE), "'good'"),
     "percent": (lambda: et.plot_scores(SCORES * 100, **SCORE), "from 0 to 1"),
     "attribution of NaN": (lambda: et.plot_explanation(explanation(["a", "b"], [1, np.nan])), r"\[1\]"),
     "no bars": (lambda: et.plot_explanation(explanation(["a"], [1]), bars=0), "bars"),

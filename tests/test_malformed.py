@@ -3,11 +3,13 @@
 # ruff: noqa: E501 - a table has long lines
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
 import warnings
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,7 @@ DATED, NAMED = [("one", "0"), ("two", "1")], {"text_column": "modified", "label_
 LINES = "one\u2028two\x0bthree\x85four"
 KEPT = [("NA", "007"), ("null", "1e5"), ("007", "NA"), ("1e5", "null")]
 FRAME = pd.DataFrame(KEPT, columns=["text", "label"])
+ESCAPED = pd.DataFrame({"text": ['say "x"', "c:\\new\\", 'a, "b"', "two\nlines", '\\"'], "label": list("abaab")})
 
 CASES = [
     Case("a folder named like a file", "train.csv", None, "NotFoundError", "It has nothing that can be read", {"source": "."}),
@@ -124,6 +127,22 @@ CASES = [
     Case("a label that is not of the given ones", "a.csv", TWO, "DataError", "row 1: unknown label 'fear'; 1 such rows. Known labels: 'joy', 'love'", {"label_names": ["joy", "love"]}),
     Case("a label that is an id", "a.csv", b"text,label\n" + b"".join(b"a,n%d\n" % i for i in range(1001)), "DataError", "1,001 distinct labels in 1,001 rows, such as 'n0'"),
     Case("a backslash before quotes", "train.csv", b'text,label\n"say \\"hi\\"",joy\n"C:\\new",fear\n', "rows", [('say "hi"', "joy"), ("C:\\new", "fear")]),
+    Case("backslashes before backslashes", "train.csv", b'id,text,label\n1,"path C:\\\\",joy\n2,"no \\"no\\"",fear\n3,a\\\\b,joy\n', "rows", [("path C:\\", "joy"), ('no "no"', "fear"), ("a\\b", "joy")]),
+    Case("a backslash before quotes, as pandas writes it", "train.csv", ESCAPED.to_csv(index=False, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL).encode(), "rows", [*ESCAPED.itertuples(index=False, name=None)]),
+    Case("the same, with few quotes", "train.csv", ESCAPED.to_csv(index=False, doublequote=False, escapechar="\\").encode(), "rows", [*ESCAPED.itertuples(index=False, name=None)]),
+    Case("a header with a line break", "train.csv", b'"my\ntext",label\n"say \\"hi\\"",joy\n"C:\\new",fear\n', "rows", [('say "hi"', "joy"), ("C:\\new", "fear")], {"text_column": "my\ntext"}),
+    Case("such a header, and a quote inside quotes", "a.csv", b'"my\ntext",label\n"say "hello"",joy\nno,fear\n', "DataError", "line 3: ',' expected after", {"text_column": "my\ntext"}),
+    Case("a space before quotes", "train.csv", b'text, label\n"c, d", "fear"\n d, fear\n"x ""y""", joy\n', "rows", [("c, d", "fear"), ("d", "fear"), ('x "y"', "joy")]),
+    Case("a space before quotes, and backslashes", "train.csv", b'label,text\njoy, "a \\"nice\\", day"\nfear,"no"\n', "rows", [('a "nice", day', "joy"), ("no", "fear")]),
+    Case("a space before quotes around everything", "train.csv", b'"label", "text"\n"joy", "a"\n"fear", "b"\n', "rows", [("a", "joy"), ("b", "fear")]),
+    Case("a space before quotes that belong to a text", "train.csv", b'label,text\njoy, "a" day\nfear, no\n', "rows", [(' "a" day', "joy"), (" no", "fear")]),
+    Case("a comma and quotes in a text", "train.csv", b'label,text\njoy,"so, ""yes"""\nfear, no\n', "rows", [('so, "yes"', "joy"), (" no", "fear")]),
+    Case("quotes after a field over the limit of the csv module", "train.csv", b'text,label\n"' + b"so long, " * 20_000 + b'",joy\n"no \\"no\\"",fear\n', "rows", [("so long, " * 20_000, "joy"), ('no "no"', "fear")]),
+    Case("a byte of another encoding, after a mark for one", "a.csv", "text,label\na \ufffd,joy\n".encode() + b"caf\xe9,joy\n", "DataError", "line 3 has the byte 0xe9"),
+    Case("a line end of old computers inside a text", "train.txt", b"a;b\rc;joy\r\nd;fear\r\n", "rows", [("a;b\rc", "joy"), ("d", "fear")]),
+    Case("a label that is infinite", "a.parquet", parquet("a", float("inf")), "DataError", "row 0: the label is inf, but a text has one label, a string or a finite number. Convert"),
+    Case("a label that is a decimal number", "a.parquet", parquet("a", Decimal(1)), "DataError", "row 0: the label is Decimal('1'), but a text has one label, a string or a finite number. Convert"),
+    Case("a file state.json beside others", "", {"train.csv": TWO, "dev.csv": TWO, "test.csv": TWO, "state.json": b"{}"}, "rows", BOTH),
     Case("a line that names the columns", "train.txt", b"text;label\na;joy\nb;fear\n", "DataError", "its first line names the columns"),
     Case("blanks before an array", "train.json", b" \n" * 600 + JSON, "rows", BOTH),
 ]  # fmt: skip

@@ -40,10 +40,16 @@ def test_a_keyword_wins_over_the_environment_and_that_over_the_name(monkeypatch,
     assert found.columns == {"text_column": found.text_column, "label_column": found.label_column}
 
 
+def test_a_profile_may_have_a_name_of_its_own():
+    assert et.get_profile("full", name="mine") == dataclasses.replace(PROFILES["full"], name="mine")
+
+
 def test_unknown_profile_and_setting_are_refused():
     with pytest.raises(et.SettingsError, match=r"'fast'.*'quick', 'real', 'full'"):
         et.get_profile("fast")
     with pytest.raises(et.SettingsError, match="No profile"):
         et.get_profile(["quick"])
+    with pytest.raises(et.SettingsError, match=r"get_profile\('full'\)"):
+        et.get_profile(name="full")
     with pytest.raises(TypeError, match="'epoch'"):
         et.get_profile(epoch=3)

@@ -32,7 +32,16 @@ GOOD = [
 ONE = {"as_texts": as_texts, "as_labels": lambda given: as_labels(given, "y", 2)}
 NO_COLUMN = [
     *(FRAME, FRAME[[]], DATA, DatasetDict(train=ONE_COLUMN), {"a": 1, "b": 2}, {"a", "b"}, frozenset("ab"), b"ab"),
-    *(bytearray(b"ab"), memoryview(b"ab"), None, 3, np.array("a"), np.array([["a", "b"]]), pa.table({"a": ["a", "b"]})),
+    *(
+        bytearray(b"ab"),
+        memoryview(b"ab"),
+        None,
+        3,
+        np.array("a"),
+        np.array([["a", "b"]]),
+        np.zeros((2, 1)).view(np.matrix),
+        pa.table({"a": ["a", "b"]}),
+    ),
     *(torch.zeros(2, 2), ONE_COLUMN.to_iterable_dataset()),
 ]
 NO_TEXT = [None, np.nan, pd.NA, pd.NaT, 3, b"a", ["a"], [["a"], ["a", "b"]], {"text": "a"}, "half \ud83d", object()]
