@@ -236,7 +236,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
 
 def _push(folder: Path, names: list[str], repo_id: str, private: bool) -> str:
     api = huggingface_hub.HfApi()
-    with translate_hub_errors(repo_id):
+    with translate_hub_errors(repo_id, push=True):
         user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted
         repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
         api.create_repo(repo_id, private=private, exist_ok=True)
