@@ -95,6 +95,12 @@ def serve(options: argparse.Namespace) -> None:
     uvicorn.run(app, host=options.host, port=options.port, access_log=False)
 
 
+def _port(text: str) -> int:
+    if not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port. Give a number from 0 to 65535.")
+    return int(text)
+
+
 def _profile(options: argparse.Namespace) -> et.Profile:
     asked = {name: getattr(options, name, None) for name in SETTINGS}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
@@ -127,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     subs["extract"].add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     subs["serve"].add_argument("folder", type=Path, help="a saved model, or an export")
     subs["serve"].add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; no password")
-    subs["serve"].add_argument("--port", type=int, default=8000, help="0: any that is free")
+    subs["serve"].add_argument("--port", type=_port, default=8000, help="0: any that is free")
     subs["serve"].add_argument("--threads", type=int, help="threads of the CPU that compute; all, unless given")
     return parser
 

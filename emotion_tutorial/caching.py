@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 
 import emotion_tutorial
-from emotion_tutorial.exceptions import DataWarning
+from emotion_tutorial.exceptions import DataWarning, SettingsError
 from emotion_tutorial.replacing import as_folder, replaced_whole
 
 LOADED = re.compile(
@@ -102,6 +102,6 @@ def cached_array(kind: str, key: str, compute: Callable[[], npt.NDArray[Any]]) -
     try:
         with replaced_whole(path.parent) as new:
             np.save(new / path.name, array, allow_pickle=False)
-    except OSError as error:  # such as a full disk: what was computed is worth more than its copy
+    except (OSError, SettingsError) as error:  # such as a full disk: what was computed is worth more than its copy
         warnings.warn(f"The result could not be cached, and will be computed again: {error}", DataWarning, stacklevel=2)
     return array

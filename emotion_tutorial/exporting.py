@@ -17,8 +17,8 @@ from torch.export import Dim
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters import OnnxConfig, OnnxExporter
 
-from emotion_tutorial.exceptions import CheckpointError, TutorialError, needed_from
-from emotion_tutorial.inference import predict_logits
+from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError, needed_from
+from emotion_tutorial.inference import pad_id_of, predict_logits
 from emotion_tutorial.models import DIVERGED, label_names_of, load_classifier, load_tokenizer
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier, digest_of_model
 from emotion_tutorial.replacing import as_folder, replaced_whole
@@ -63,7 +63,7 @@ def export_onnx(
         how much they vary from text to text, or 0.3 if quantized; and 99% of the labels, or 90%, must be the same, or
         as probable to within this error.
     SettingsError
-        If something is no model, no tokenizer or no folder.
+        If something is no model, no tokenizer or no folder, or the folder holds a saved model itself.
     MissingExtraError
         If onnx, onnxruntime or onnxscript is not installed.
     """
@@ -80,11 +80,15 @@ def export_onnx(
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401  the exporter needs it
-    with tempfile.TemporaryDirectory() as scratch, replaced_whole(folder) as new:
+    if digest_of_model(folder) is not None:
+        raise SettingsError(f"{folder} holds a saved model. Export into {folder / 'onnx'}.")
+    with replaced_whole(folder) as new:
+        scratch = new.parent / "copy"
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         copy = load_classifier(scratch, device="cpu")  # in float32, without what a Trainer wraps around its model
-        _trace(copy, tokenizer, Path(scratch), new / MODEL)
+        pad = pad_id_of(copy, tokenizer) or 0
+        _trace(copy, pad, scratch, new / MODEL)
         if quantize:
             _quantize(new / MODEL)
         tokenizer.backend_tokenizer.save(str(new / TOKENIZER))
@@ -92,10 +96,11 @@ def export_onnx(
         about = {
             "label_names": label_names,
             "max_length": length,
-            "pad_token_id": tokenizer.pad_token_id or 0,
+            "pad_token_id": pad,
+            "empty_text_id": tokenizer.pad_token_id or 0,  # as encode has it
             "truncation_side": tokenizer.truncation_side,
             "quantized": quantize,
-            "made_from": saved if _same_model(folder.parent, scratch) else digest_of_model(Path(scratch)),
+            "made_from": saved if _same_model(folder.parent, scratch) else digest_of_model(scratch),
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
         }
         (new / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -104,7 +109,7 @@ def export_onnx(
     return folder
 
 
-def _same_model(saved: Path, other: str) -> bool:
+def _same_model(saved: Path, other: Path) -> bool:
     """Say whether two folders hold one model, also if one is in half precision, in parts or by another version."""
     digests = []
     with suppress(TutorialError):
@@ -112,18 +117,18 @@ def _same_model(saved: Path, other: str) -> bool:
             tokenizer = load_tokenizer(folder)
             tokenizer.backend_tokenizer.no_truncation()  # these depend on what it was last used for
             tokenizer.backend_tokenizer.no_padding()
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory(dir=other) as scratch:
                 tokenizer.save_pretrained(scratch)
                 load_classifier(folder, device="cpu").save_pretrained(scratch)
                 digests.append(digest_of_model(Path(scratch)))
     return len(digests) == 2 and digests[0] == digests[1]
 
 
-def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: Path, path: Path) -> None:
+def _trace(model: PreTrainedModel, pad: int, scratch: Path, path: Path) -> None:
     """Write the model's graph, with weights, for any number of texts of any length."""
     import onnx
 
-    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, tokenizer.pad_token_id or 0]])
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, pad]])
     sample: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}
     shapes = {name: {0: Dim.AUTO, 1: Dim.AUTO} for name in sample}
     # PyTorch traces one model at a time. The warnings are of the exporter to itself.

@@ -13,6 +13,7 @@ from datasets import DatasetDict
 from datasets.exceptions import DatasetNotFoundError
 from datasets.packaged_modules.csv.csv import Csv
 from huggingface_hub import constants, errors
+from huggingface_hub.utils import validate_repo_id
 
 from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, TutorialError
 
@@ -90,7 +91,7 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
 
 
 @contextmanager
-def translate_hub_errors(repo_id: str, otherwise: str = "") -> Iterator[None]:
+def translate_hub_errors(repo_id: str, otherwise: str = "", *, push: bool = False) -> Iterator[None]:
     """Turn what the Hub's clients raise about a repository into our errors.
 
     What is not about the Hub passes through; a full disk or a missing permission is the system's own `OSError`, also
@@ -98,12 +99,16 @@ def translate_hub_errors(repo_id: str, otherwise: str = "") -> Iterator[None]:
 
     Raises
     ------
+    SettingsError
+        If the Hub allows no repository of the name to which something is to be pushed.
     NotFoundError
         If there is no such repository or revision, or it is not for this user.
     HubError
         If there is no token, it is not accepted, or the Hub cannot be reached or does not do what it is asked.
     """
     try:
+        if push:
+            validate_repo_id(repo_id)
         yield
     except Exception as error:
         causes = list(_causes(error))
@@ -112,7 +117,9 @@ def translate_hub_errors(repo_id: str, otherwise: str = "") -> Iterator[None]:
             raise first from first.__cause__
         answer = next((c for c in causes if isinstance(c, errors.HfHubHTTPError)), None)
         found = answer or next((c for c in causes if isinstance(c, errors.HTTPError)), first)
-        said = (str(found).strip().splitlines() or [""])[0]
+        said = textwrap.shorten(str(found), 500)
+        if push and isinstance(found, errors.HFValidationError):
+            raise SettingsError(f"The Hub allows no such name. {said} Choose another repo_id.") from error
         if isinstance(found, ABSENT):
             raise NotFoundError(
                 f"The Hub has no {repo_id!r} that you may see, or no such revision. Check the spelling, and what "
@@ -124,8 +131,8 @@ def translate_hub_errors(repo_id: str, otherwise: str = "") -> Iterator[None]:
                 "a terminal, or huggingface_hub.notebook_login() in a notebook."
             ) from error
         if constants.HF_HUB_OFFLINE:
-            said = f"{repo_id!r} is not downloaded, and HF_HUB_OFFLINE=1 forbids asking the Hub.{otherwise}"
-            raise HubError(said) from error
+            reason = "nothing that was downloaded will do, and HF_HUB_OFFLINE=1 forbids asking the Hub"
+            raise HubError(f"{repo_id!r}: {reason}. Unset it before Python starts.{otherwise}") from error
         raise HubError(
             f"{repo_id!r}: the Hub could not be reached, or refused ({type(found).__name__}: {said}). Check "
             "the network, or try again later. HF_HUB_OFFLINE=1, set before Python starts, uses earlier downloads."

@@ -150,6 +150,16 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
                     _modes[module].pop()
 
 
+def pad_id_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """Return the id that fills up a model's batches: that of its configuration, or else the tokenizer's.
+
+    Some models find the end of a text, or count positions, by the padding that their configuration names.
+    """
+    named = model.config.pad_token_id
+    known = len(torch.as_tensor(model.get_input_embeddings().weight))
+    return named if named is not None and 0 <= named < known else tokenizer.pad_token_id
+
+
 def forward_in_batches(
     model: PreTrainedModel,
     input_ids: Sequence[Sequence[int]],
@@ -204,9 +214,7 @@ def forward_in_batches(
                 raise CheckpointError(
                     f"{found}; the model reads {min(positions, UNLIMITED)}, and knows {known}. {advice}"
                 )
-        # Some models find the end of a text, or count positions, by the padding that their configuration names.
-        named = model.config.pad_token_id
-        pad = named if named is not None and 0 <= named < known else tokenizer.pad_token_id
+        pad = pad_id_of(model, tokenizer)
         while len(order):
             rows, order = np.split(order, [batch_size or max(1, budget // lengths[order[0]])])
             batch = pad_sequence([torch.tensor(input_ids[row]) for row in rows], batch_first=True, padding_value=pad)

@@ -46,9 +46,9 @@ def find_export(folder: Path) -> Path | None:
     The export of a saved model lies in its folder `onnx`, and is current if it was made from what the model's files
     hold now, also if it is asked for itself. Another folder without a saved model is an export, or has one in `onnx`.
     """
-    folder = folder.resolve()
-    if folder.name == "onnx" and digest_of_model(folder.parent) is not None:
-        folder = folder.parent
+    # The folder onnx may be a link to another disk.
+    models = [path.parent for path in (folder.absolute(), folder.resolve()) if path.name == "onnx"]
+    folder = next((model for model in models if digest_of_model(model) is not None), folder)
     current, export = digest_of_model(folder), folder / "onnx"
     if current is None:
         return export if export.is_dir() and not (folder / ABOUT).is_file() else folder
@@ -98,8 +98,8 @@ class OnnxClassifier:
         if not folder.is_dir():
             raise NotFoundError(f"There is no folder {folder}. Check the path; it is relative to {Path.cwd()}.")
         if (export := find_export(folder)) is None:
-            advice = f"Call export_onnx with the folder {folder / 'onnx'}, or run `python -m emotion_tutorial serve`."
-            raise CheckpointError(f"{folder} holds a saved model, and no export of it as it is now. {advice}")
+            advice = "Export into the folder onnx in the model's own, or run `python -m emotion_tutorial serve`."
+            raise CheckpointError(f"{folder}: there is a saved model, and no export of it as it is now. {advice}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         with whole(export):
@@ -115,6 +115,7 @@ class OnnxClassifier:
             self.about = json.loads((export / ABOUT).read_text(encoding="utf-8"))
             self.label_names: list[str] = self.about["label_names"]
             self._pad: int = self.about["pad_token_id"]
+            self._empty: int = self.about.get("empty_text_id", self._pad)
             self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(self.about["max_length"], direction=self.about["truncation_side"])
@@ -170,7 +171,7 @@ class OnnxClassifier:
         for start in range(0, len(texts), BATCH_SIZE):  # what is cut off is larger than what is kept
             encoded = self._tokenizer.encode_batch(texts[start : start + BATCH_SIZE])
             cut += [row for row, encoding in enumerate(encoded, start) if encoding.overflowing]
-            ids += [encoding.ids or [self._pad] for encoding in encoded]
+            ids += [encoding.ids or [self._empty] for encoding in encoded]
         order = sorted(range(len(texts)), key=lambda row: -len(ids[row]))  # texts of similar length together
         done = 0
         while done < len(order):

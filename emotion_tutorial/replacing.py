@@ -6,21 +6,24 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
-from emotion_tutorial.exceptions import CheckpointError, SettingsError
+from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError
 from emotion_tutorial.texts import shorten
 
 LOCK, UNFINISHED, COMPLETE = ".saving.lock", ".unfinished-", ".complete"
 """Hidden names: who writes holds the lock and writes into a folder of the second name, which then gets the third."""
 STAMPS = ".replaces.json"
-"""In a complete set: the size and the time of each file that it is to replace."""
+"""In a complete set: its files in the order of their moves, with size and time of what each of them is to replace."""
 GATES = ("config.json", "export.json", "dataset_dict.json")
 """Files without which nobody reads a folder. They leave it first and come back last, so that no mixture is read."""
+CARD = "README.md"
+"""People write into it. It keeps no save from ending: one that was edited meanwhile gets another name."""
 
 
 def as_folder(given: object) -> Path:
@@ -41,43 +44,46 @@ def replaced_whole(folder: Path) -> Iterator[Path]:
     """Give an empty folder to write into, and at the end move what was written into `folder`, file by file.
 
     Files of the same name are replaced, and everything else in `folder` stays. Nothing changes if writing fails, or if
-    the largest file cannot be moved, as on Windows while another program has the old one mapped into its memory. A
-    process that is killed while it moves files leaves the complete set in a hidden folder, and `whole` or the next save
-    moves the rest, unless somebody has changed the files since. What a process that was killed earlier left is removed.
-    Threads and processes that save into the same folder wait for each other.
+    the largest file cannot be moved, as on Windows while another program has the old one mapped into its memory. If a
+    process is killed while it moves files, or a later file cannot be moved, the complete set waits in a hidden folder,
+    and `whole` or the next save moves the rest. If somebody has changed the files since, the next save renames the set.
+    What a process that was killed while it wrote has left is removed. Threads and processes that save into the same
+    folder wait for each other.
 
     Raises
     ------
     SettingsError
-        If a folder has the name of a file that is to be written.
+        If the folder has the name of a file, or a folder has the name of a file that is to be written.
     OSError
         If the system refuses to write.
     """
+    if files := [str(path) for path in (folder, *folder.parents) if path.is_file()]:
+        raise SettingsError(f"{files[0]} is a file, where a folder is needed. Choose another place.")
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        try:
+        with suppress(CheckpointError):
             _move_complete(folder)
-        except CheckpointError:  # nothing is lost: it may be wanted
-            names = (folder / f"interrupted-save-{i}" for i in itertools.count(1))
-            (folder / COMPLETE).rename(next(name for name in names if not name.exists()))
+        if (folder / COMPLETE).exists():  # it cannot be moved, and may be wanted
+            (folder / COMPLETE).rename(_unused(folder, "interrupted-save-{}"))
         for left in folder.glob(f"{UNFINISHED}*"):  # a living process that writes here would hold the lock
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
+            (new := Path(scratch) / "new").mkdir()
             try:
                 yield new
             except Exception as error:  # safetensors and tokenizers have errors of their own for those of the system
                 if isinstance(error, OSError) or not (found := re.search(r"\(os error (\d+)\)", str(error))):
                     raise
                 raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
-            targets = {str(path.relative_to(new)): folder / path.relative_to(new) for path in _files_in(new)}
-            if folders := [str(target) for target in targets.values() if target.is_dir()]:
+            sizes = {str(path.relative_to(new)): path.stat().st_size for path in new.rglob("*") if path.is_file()}
+            names = sorted(sizes, key=lambda name: (name in GATES, -sizes[name]))
+            if folders := [str(folder / name) for name in names if (folder / name).is_dir()]:
                 raise SettingsError(f"{folders[0]} is a folder, where a file is to be written. Choose another place.")
-            stamps = {name: _stamp(target) for name, target in targets.items()}
-            (new / STAMPS).write_text(json.dumps(stamps), encoding="utf-8")
+            with (new / STAMPS).open("wb", buffering=0) as file:
+                file.write(json.dumps({name: _stamp(folder / name) for name in names}).encode())
+                os.fsync(file.fileno())
             new.rename(folder / COMPLETE)
-            _move_complete(folder)
+            _move_complete(folder, back=new)
 
 
 @contextmanager
@@ -89,67 +95,79 @@ def whole(folder: Path) -> Iterator[None]:
     Raises
     ------
     CheckpointError
-        If the interrupted save cannot be completed.
+        If the interrupted save cannot be completed; or if the folder was written while it was read, as the first save
+        into it may do, and what is not of this package.
     """
     folder = folder.resolve()
-    lock = None
-    if (folder / LOCK).is_file():
-        with suppress(OSError):  # of a folder that may only be read
-            lock = _lock(folder).acquire()
-    try:
-        if (folder / COMPLETE).is_dir():
+    with ExitStack() as held:
+        if (folder / LOCK).is_file():
+            with suppress(OSError):  # of a folder that may only be read
+                held.enter_context(_lock(folder))
+        if (folder / COMPLETE / STAMPS).is_file():
             try:
-                _move_complete(folder)
+                with _lock(folder):
+                    _move_complete(folder)
             except OSError as error:
                 found = f"A save into {folder} was interrupted and cannot end: {error}"
-                raise CheckpointError(f"{found}. Make the folder writable, or save the model again.") from error
-        yield
-    finally:
-        if lock is not None:
-            lock.lock.release()
+                raise CheckpointError(f"{found}. Make the folder writable, or try again later.") from error
+        before = [_stamp(folder / gate) for gate in GATES]
+        try:
+            yield
+        finally:
+            if before != [_stamp(folder / gate) for gate in GATES]:
+                raise CheckpointError(f"{folder} was written while it was read. Read it again.")
 
 
 def _lock(folder: Path) -> FileLock:
     return FileLock(folder.resolve() / LOCK, is_singleton=True)  # which the thread that has it may take again
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """Return the files in a folder and its subfolders, the largest first, but gates last."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != STAMPS]
-    return sorted(files, key=lambda path: (path.name in GATES, -path.stat().st_size))
-
-
 def _stamp(path: Path) -> list[int] | None:
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         return [path.stat().st_size, path.stat().st_mtime_ns]
     return None
 
 
-def _move_complete(folder: Path) -> None:
-    """Move a complete set to its place, if there is one."""
+def _unused(folder: Path, pattern: str) -> Path:
+    return next(path for i in itertools.count(1) if not (path := folder / pattern.format(i)).exists())
+
+
+def _move_complete(folder: Path, back: Path | None = None) -> None:
+    """Move a complete set to its place, if there is one.
+
+    If it cannot be moved, it stays. Then the old files are all in their place too, unless some were replaced; if none
+    was, the save that made the set takes it `back`.
+    """
     complete = folder / COMPLETE
     if complete.is_symlink() or not (complete / STAMPS).is_file():
         return
-    stamps = json.loads((complete / STAMPS).read_text(encoding="utf-8"))
-    files = [path for path in _files_in(complete) if path.suffix != ".old"]
-    for path in files:
-        name = str(path.relative_to(complete))
-        is_out = (complete / f"{name}.old").is_file()
-        if _stamp(folder / name) not in (stamps[name], None if is_out else stamps[name]):
-            found = f"A save into {folder} was interrupted, and {name} was changed since"
-            raise CheckpointError(f"{found}. Delete {complete} to keep what is there now, or save the model again.")
+    found = f"A save into {folder} was interrupted"
+    advice = f"Rename {complete} to keep what is there now, or save the model again."
+    old = {gate: complete / f"{gate}.old" for gate in GATES}
+    # Nothing from outside of it, whatever the list says.
+    present = {str(path.relative_to(complete)) for path in complete.rglob("*") if path.is_file()}
     try:
-        for gate in GATES:
-            if (complete / gate).is_file() and (folder / gate).is_file():
-                (folder / gate).replace(complete / f"{gate}.old")
-        for path in files:
-            target = folder / path.relative_to(complete)
+        stamps = json.loads((complete / STAMPS).read_text(encoding="utf-8"))
+        left = [name for name in stamps.keys() if name in present]  # noqa: SIM118 - nothing but a dictionary has keys
+        changed = [name for name in left if _stamp(folder / name) not in (stamps[name], None)]
+    except (AttributeError, ValueError) as error:
+        raise CheckpointError(f"{found}, and the list of its files is damaged. {advice}") from error
+    try:
+        if wrong := [name for name in changed if name != CARD]:
+            raise CheckpointError(f"{found}, and {wrong[0]} was changed since. {advice}")
+        if changed:
+            kept = (folder / CARD).rename(_unused(folder, "README-{}.md"))
+            warnings.warn(f"{folder / CARD} was edited, and is now called {kept.name}.", DataWarning, stacklevel=2)
+        out = [(folder / gate, old[gate]) for gate in GATES if gate in left and (folder / gate).is_file()]
+        for source, target in [*out, *((complete / name, folder / name) for name in left)]:
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-    except OSError:
-        if files[0].is_file():  # nothing was replaced yet
-            for old in complete.glob("*.old"):
-                old.replace(folder / old.stem)
-            shutil.rmtree(complete)
+            source.replace(target)
+    except (CheckpointError, OSError):
+        if all((complete / name).is_file() for name in stamps):  # nothing was replaced yet
+            for gate in GATES:
+                if old[gate].is_file() and not (folder / gate).exists():
+                    old[gate].replace(folder / gate)
+            if back:
+                complete.rename(back)
         raise
     shutil.rmtree(complete)

@@ -70,6 +70,7 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
         from pydantic import BaseModel, Field
         from starlette.middleware.body_limit import RequestBodyLimitMiddleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from starlette.requests import ClientDisconnect
 
     Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 
@@ -101,18 +102,22 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
 
     @app.middleware("http")
     async def bound(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Refuse what is too much before its body is read into memory."""
-        if request.method == "POST" and app.state.waiting >= MAX_WAITING:
+        """Refuse what is too much before its body is read into memory; of other methods none is ever read."""
+        if request.method != "POST":
+            return await answer(request)
+        if app.state.waiting >= MAX_WAITING:
             detail = {"detail": "Too many requests are waiting. Try again later."}
             return JSONResponse(detail, 503, {"Retry-After": "1"})
-        app.state.waiting += request.method == "POST"
+        app.state.waiting += 1
         try:
             await asyncio.wait_for(request.body(), MAX_SECONDS)
             return await answer(request)
         except TimeoutError:
             return JSONResponse({"detail": f"The request did not arrive within {MAX_SECONDS} seconds."}, 408)
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody will see
         finally:
-            app.state.waiting -= request.method == "POST"
+            app.state.waiting -= 1
 
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)

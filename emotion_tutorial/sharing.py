@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
@@ -27,7 +28,7 @@ from emotion_tutorial.tokenization import context_size
 
 SAVED_FILES = "saved_files.json"
 """The digests of the files that `save_model` wrote, beside them: `push_model` uploads these and nothing else."""
-CARD = "README.md"
+CARD, TOKENS = "README.md", "special_tokens_map.json"
 METRICS = ["name", "metric", "value", "low", "high", "support"]
 """The columns, or levels of the index, of what `evaluate` returns."""
 PER_LABEL = ("precision", "recall", "f1")
@@ -138,6 +139,8 @@ def save_model(
     with replaced_whole(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        if (folder / TOKENS).is_file():  # of an earlier version of transformers, whose file would win over the new ones
+            (new / TOKENS).write_text(json.dumps(tokenizer.special_tokens_map), encoding="utf-8")
         card.save(new / CARD)
         _keep_readme(folder)
         written = {path.relative_to(new).as_posix(): _digest(path) for path in new.rglob("*") if path.is_file()}
@@ -178,10 +181,10 @@ def _saved_files(folder: Path) -> dict[str, str]:
 
 
 def _keep_readme(folder: Path) -> None:
-    """Rename a card that is not as `save_model` wrote it, as somebody may have worked on it."""
+    """Keep a card that is not as `save_model` wrote it, as somebody may have worked on it."""
     if (folder / CARD).is_file() and _digest(folder / CARD) != _saved_files(folder).get(CARD):
         kept = next(new for i in itertools.count(1) if not (new := folder / f"README-{i}.md").exists())
-        (folder / CARD).rename(kept)
+        shutil.copy2(folder / CARD, kept)  # which is there even if the save fails
         warnings.warn(f"{folder / CARD} was written by hand, and is now called {kept.name}.", DataWarning, stacklevel=4)
 
 
@@ -225,6 +228,8 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     folder = as_folder(folder)
     if not isinstance(repo_id, str) or not re.fullmatch(HUB_ID, repo_id):
         raise SettingsError(f"repo_id is {shorten(repo_id)}. Give owner/name, or a name under your own account.")
+    if not isinstance(private, bool):
+        raise SettingsError(f"private is {shorten(private)}. Give True or False.")
     with whole(folder):
         saved = _saved_files(folder)
         if not saved:
@@ -232,8 +237,12 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         for name, digest in saved.items():  # the card may be edited by hand
             if ".." in name or Path(name).is_absolute() or (name != CARD and _digest(folder / name) != digest):
                 raise CheckpointError(f"{name} in {folder} is not what save_model wrote. Call save_model.")
+        try:
+            (folder / CARD).read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise CheckpointError(f"{folder / CARD} cannot be read as UTF-8: {error}. Call save_model.") from error
         api = HfApi()
-        with translate_hub_errors(repo_id):
+        with translate_hub_errors(repo_id, push=True):
             user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted
             repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
             api.create_repo(repo_id, private=private, exist_ok=True)

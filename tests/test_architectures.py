@@ -219,6 +219,15 @@ def test_decoder_finds_the_last_token_whatever_the_tokenizer_pads_with(trained):
     )
 
 
+@pytest.mark.slow  # test_exporting.py looks at the numbers alone
+def test_export_pads_as_predictions_do(tmp_path: Path):
+    folder = make_checkpoint("gpt2", tmp_path / "saved", AutoModelForSequenceClassification, num_labels=3)
+    model, tokenizer = et.load_classifier(folder, NAMES, "cpu"), et.load_tokenizer(folder)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
+    exported = et.OnnxClassifier(et.export_onnx(model, tokenizer, tmp_path / "exported", quantize=False))
+    np.testing.assert_allclose(exported.predict_proba(TEXTS), probabilities(model, tokenizer), atol=1e-4)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses_in_a_sentence(tmp_path: Path, name: str):
     folder = make_checkpoint(name, tmp_path)

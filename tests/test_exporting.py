@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification, ByT5Tokenize
 
 from emotion_tutorial import OnnxClassifier, export_onnx, exporting, load_classifier, predict_proba, save_model
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError, TutorialError
+from emotion_tutorial.onnx_classifier import digest_of_model, find_export
 
 NAMES = ["calm", "cross", "merry"]
 TEXTS = ["i feel well", "what a long and rather terrible day it was, all things considered", "", "tea 😀", "no"] * 7
@@ -182,6 +184,39 @@ def test_old_export_that_is_named_itself_is_refused(model, tokenizer, tmp_path):
     save_model(other, tokenizer, folder)
     with pytest.raises(CheckpointError, match="no export of it as it is now"):
         OnnxClassifier(export)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets only administrators make links")
+def test_old_export_is_refused_if_its_folder_is_a_link_to_another_disk(model, tokenizer, tmp_path):
+    folder, disk = save_model(model, tokenizer, tmp_path / "model"), tmp_path / "disk"
+    disk.mkdir()
+    (folder / "onnx").symlink_to(disk)
+    (disk / "export.json").write_text(json.dumps({"made_from": digest_of_model(folder)}))
+    assert find_export(folder / "onnx") == folder / "onnx"
+    save_model(changed(model, 1, 0, 0), tokenizer, folder)
+    assert find_export(folder / "onnx") is find_export(folder) is None
+
+
+def test_export_into_the_model_itself_is_refused_and_changes_nothing(model, tokenizer, tmp_path):
+    folder = save_model(model, tokenizer, tmp_path)
+    before = digest_of_model(folder)
+    with pytest.raises(SettingsError, match=r"holds a saved model. Export into .*onnx"):
+        export_onnx(model, tokenizer, folder)
+    assert digest_of_model(folder) == before
+    assert not (folder / "export.json").exists()
+
+
+def test_export_needs_room_in_its_own_folder_alone_and_pads_as_predictions_do(model, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_trace", lambda *_: None)
+    monkeypatch.setattr(exporting, "_check", lambda *_: {})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
+    other = changed(model, 0, 0, 0)
+    other.config.pad_token_id = tokenizer.mask_token_id  # the tokenizer's is 0
+    folder = save_model(other, tokenizer, tmp_path / "model")
+    about = json.loads((export_onnx(other, tokenizer, folder / "onnx", quantize=False) / "export.json").read_text())
+    assert (about["pad_token_id"], about["empty_text_id"]) == (tokenizer.mask_token_id, 0)
+    assert about["made_from"] == digest_of_model(folder)
+    assert not [path for path in (folder / "onnx").iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, 100_000])

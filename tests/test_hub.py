@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import loopback_hub
 import pytest
 from datasets import DatasetDict
 from huggingface_hub import HfFileSystem, constants
@@ -220,6 +221,27 @@ def test_push_into_a_public_repository_must_be_meant(ann, folder):
     assert ann.files("ann/public") == {"README.md": b"hello"}
     et.push_model(folder, "ann/public", private=False)
     assert "model.safetensors" in ann.files("ann/public")
+
+
+@pytest.mark.parametrize("name", ["my..model", "ann/a--b", "x.git", "model-", "x" * 120])
+def test_name_that_the_hub_does_not_allow_is_refused_before_it_is_asked(ann, folder, name):
+    with pytest.raises(et.SettingsError, match=r"allows no such name.*Choose another repo_id"):
+        et.push_model(folder, name)
+    assert not ann.requests
+
+
+def test_reason_for_which_the_hub_refuses_a_card_is_said(ann, folder, monkeypatch):
+    reason = json.dumps({"errors": [{"message": "no such license"}], "warnings": []}).encode()
+    refusal = ("POST", "/api/validate-yaml", lambda _: (400, {"Content-Type": "application/json"}, reason))
+    monkeypatch.setattr(loopback_hub, "ROUTES", [refusal, *loopback_hub.ROUTES])
+    with pytest.raises(et.HubError, match="no such license"):
+        et.push_model(folder, "classifier")
+
+
+def test_push_offline_says_that_it_needs_the_hub(ann, folder, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(et.HubError, match=r"^'classifier': nothing that was downloaded will do, and HF_HUB_OFFLINE=1"):
+        et.push_model(folder, "classifier")
 
 
 @pytest.mark.parametrize("request_", ["whoami", "POST .*create", "preupload", "lfs/objects", "PUT", "/commit/"])

@@ -103,13 +103,30 @@ def test_requests_that_do_not_arrive_are_given_up(folder, monkeypatch):
         await asyncio.sleep(60)
 
     async def ask() -> list[int]:
+        """A body that does not belong to its method is not waited for."""
         transport = httpx.ASGITransport(create_app(folder))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             stuck = await asyncio.gather(*(client.post("/predict", content=never(), headers=JSON) for _ in range(2)))
             answered = await client.post("/predict", json={"texts": "a day"})
-        return [answer.status_code for answer in [*stuck, answered]]
+            put = await client.put("/predict", content=never(), headers=JSON)
+        return [answer.status_code for answer in [*stuck, answered, put]]
 
-    assert asyncio.run(ask()) == [408, 408, 200]
+    assert asyncio.run(ask()) == [408, 408, 200, 405]
+
+
+def test_client_that_hangs_up_while_it_sends_is_no_error(folder):
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
+    headers, sent = [(b"host", b"127.0.0.1"), *((k.lower().encode(), v.encode()) for k, v in JSON.items())], []
+
+    async def receive():
+        return messages.pop() if len(messages) > 1 else messages[0]
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
+    asyncio.run(create_app(folder)(scope, receive, send))
+    assert [message["status"] for message in sent if "status" in message] in ([], [400])
 
 
 def test_documents_itself_without_a_network(client, mounted):

@@ -348,3 +348,21 @@ def test_limits_that_are_no_sentences_are_refused(model, tokenizer, tmp_path, od
 def test_push_wants_a_saved_model(tmp_path):
     with pytest.raises(CheckpointError, match="no saved model"):
         push_model(tmp_path, "me/mine")
+
+
+def test_push_refuses_a_card_that_cannot_be_read_and_a_choice_that_is_none(model, tokenizer, tmp_path):
+    folder = save_model(model, tokenizer, tmp_path)
+    with pytest.raises(SettingsError, match="private is None"):
+        push_model(folder, "me/mine", private=None)
+    for spoil in (lambda card: card.write_text("ö", encoding="cp1252"), Path.unlink):
+        spoil(folder / "README.md")
+        with pytest.raises(CheckpointError, match=r"README\.md cannot be read"):
+            push_model(folder, "me/mine")
+
+
+def test_tokens_of_an_earlier_version_do_not_win(model, tokenizer, tmp_path):
+    """transformers 4 wrote `special_tokens_map.json`; transformers 5 reads it, but writes none."""
+    old = dict.fromkeys(("cls_token", "bos_token"), "<s>") | dict.fromkeys(("sep_token", "eos_token"), "</s>")
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(old))
+    save_model(model, tokenizer, tmp_path)
+    assert load_tokenizer(tmp_path)("what a day")["input_ids"] == tokenizer("what a day")["input_ids"]
