@@ -2,12 +2,14 @@
 
 import copy
 import errno
+import json
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
