@@ -1,65 +1,137 @@
-"""What each speed-up of `build_trainer`, and freezing the lower layers, costs in accuracy: a mean over seeds.
+"""What would make training faster, and what it costs in accuracy: `python benchmarks/speed_ups.py`.
 
-`plain` is the same training without the speed-ups: float32, batches in random order. The frozen variants keep the
-embeddings, or the embeddings and the lower layers, as they were pretrained. All start from the same weights, see the
-same texts and use the profile's hyperparameters; runs of a seed alternate, each in a process of its own.
+Each variant is the training of a profile with one thing changed. All start from the same weights, see the same texts
+and use the profile's hyperparameters; runs alternate, each in a process of its own. With `--steps 40`, only so many
+steps are timed, after two that are not, and nothing is evaluated. Without it, whole trainings are evaluated on
+validation, and compared with the present ones seed by seed. What an environment variable changes, such as another
+allocator (`LD_PRELOAD`), is timed by two calls with `--variants present`.
 """
 
 import argparse
 import json
 import multiprocessing
-import statistics
 import tempfile
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from measure import load, parse_arguments
+import torch
+from measure import load, multiply_adds_per_token, parse_arguments, peak_gflops
+from transformers import TrainerCallback
 
 from emotion_tutorial import build_trainer, get_profile, tokenize
+from emotion_tutorial.devices import best_device, has_bfloat16
 
-PLAIN = {"bf16": False, "train_sampling_strategy": "random"}
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {"arguments": PLAIN},
-    "build_trainer": {},
-    "frozen embeddings": {"frozen": ["embeddings."]},
-    "frozen embeddings and a third of the layers": {"frozen": ["embeddings."], "frozen_share": 1 / 3},
+
+def freeze(trainer: Any, *beginnings: str, layers: int = 0) -> None:
+    """Keep some weights of the body, and its lowest layers, as they were pretrained."""
+    lowest = [f".{layer}." for layer in range(layers)]
+    for name, weight in trainer.model.base_model.named_parameters():
+        if name.startswith(beginnings) or any(layer in name for layer in lowest):
+            weight.requires_grad_(False)
+
+
+def without_dropout(trainer: Any, *, attention_only: bool = False) -> None:
+    """Set the probability of dropout to 0, everywhere or for the attention's weights."""
+    for name, module in trainer.model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and (not attention_only or name.endswith("attention.self.dropout")):
+            module.p = 0.0
+
+
+class Both(torch.optim.Optimizer):
+    """Two optimizers in one: of the word embeddings, only the rows that a batch touches are updated."""
+
+    def __init__(self, trainer: Any):
+        table = trainer.model.get_input_embeddings()
+        table.sparse = True
+        others = [weight for weight in trainer.model.parameters() if weight is not table.weight]
+        settings: dict[str, Any] = {"lr": trainer.args.learning_rate}
+        self.parts = [
+            torch.optim.AdamW(others, fused=True, weight_decay=trainer.args.weight_decay, **settings),
+            torch.optim.SparseAdam([table.weight], **settings),
+        ]
+        super().__init__([*others, table.weight], settings)
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Take a step with each."""
+        for part in self.parts:
+            part.step()
+
+
+def sparsely(trainer: Any) -> None:
+    """Update the word embeddings only where a batch touches them; clipping does not know sparse gradients."""
+    trainer.optimizer = Both(trainer)
+    trainer.args.max_grad_norm = 0
+
+
+def both(trainer: Any) -> None:
+    """Freeze the word embeddings, and have no dropout in the attention."""
+    freeze(trainer, "embeddings.word_embeddings")
+    without_dropout(trainer, attention_only=True)
+
+
+Change = Callable[[Any], None]
+VARIANTS: dict[str, tuple[dict[str, Any], Change | None]] = {
+    "present": ({}, None),
+    "float32": ({"bf16": False}, None),
+    "batches in random order": ({"train_sampling_strategy": "random"}, None),
+    "optimizer not fused": ({"optim": "adamw_torch"}, None),
+    "no clipping": ({"max_grad_norm": 0}, None),
+    "word embeddings frozen": ({}, lambda trainer: freeze(trainer, "embeddings.word_embeddings")),
+    "word embeddings sparse": ({}, sparsely),
+    "no dropout in the attention": ({}, lambda trainer: without_dropout(trainer, attention_only=True)),
+    "no dropout": ({}, without_dropout),
+    "two of six layers frozen": ({}, lambda trainer: freeze(trainer, "embeddings.", layers=2)),
+    "embeddings frozen, no dropout in the attention": ({}, both),
+    "compiled": ({"torch_compile": True}, None),
 }
-"""Arguments of `build_trainer`, weights that are not trained, and the share of the layers that are not."""
+"""Arguments of `build_trainer`, and what is done to its trainer."""
+
+
+class Clock(TrainerCallback):
+    """Note when a training has taken two steps, and when it ends."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Start the clock."""
+        if state.global_step == 2:
+            self.start = time.perf_counter()
+        self.end = time.perf_counter()
 
 
 def train(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train one variant and evaluate it on the validation split."""
-    variant = VARIANTS[name]
+    """Train one variant and, if it was trained to the end, evaluate it on the validation split."""
+    arguments, change = VARIANTS[name]
     splits = load(options)
-    profile = get_profile("quick", seed=seed, epochs=options.epochs)
-    settings = profile.hyperparameters | variant.get("arguments", {})
-    settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "disable_tqdm": True}
+    profile = get_profile(options.profile, seed=seed)
+    settings = profile.hyperparameters | {"eval_strategy": "no", "save_strategy": "no", "disable_tqdm": True}
+    settings |= {"max_steps": options.steps + 2} if options.steps else {}
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer: Any = build_trainer(splits, options.checkpoint, output_dir=folder, **settings)
-        body = trainer.model.base_model
-        frozen = round(variant.get("frozen_share", 0) * body.config.num_hidden_layers)
-        layers = [f".{layer}." for layer in range(frozen)]
-        for weight, parameter in body.named_parameters():
-            if weight.startswith(tuple(variant.get("frozen", []))) or any(layer in weight for layer in layers):
-                parameter.requires_grad_(False)
-        trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-        seconds = trainer.train().metrics["train_runtime"]
-        metrics = trainer.predict(tokenize(splits, trainer.processing_class)["validation"]).metrics
-    return {
-        "variant": name,
-        "seed": seed,
-        "million weights": trained / 1e6,
-        "seconds per epoch": seconds / options.epochs,
-        "accuracy": metrics["test_accuracy"],
-        "macro_f1": metrics["test_macro_f1"],
-    }
+        trainer: Any = build_trainer(
+            splits, options.checkpoint, output_dir=folder, callbacks=[clock], **(settings | arguments)
+        )
+        if change:
+            change(trainer)
+        trainer.train()
+        steps, seconds = trainer.state.max_steps - 2, clock.end - clock.start
+        found = {"variant": name, "seed": seed, "ms per step": 1000 * seconds / steps}
+        tokens = sum(map(len, trainer.train_dataset["input_ids"])) / len(trainer.train_dataset) * profile.batch_size
+        found["GFLOP/s"] = 6 * multiply_adds_per_token(trainer.model) * tokens * steps / seconds / 1e9
+        if not options.steps:
+            metrics = trainer.predict(tokenize(splits, trainer.processing_class)["validation"]).metrics
+            found |= {"accuracy": metrics["test_accuracy"], "macro_f1": metrics["test_macro_f1"]}
+    return found
 
 
 def main() -> None:
     """Run from the command line."""
     parser = parse_arguments(__doc__ or "", texts=4000, repeats=3)
-    parser.add_argument("--epochs", type=int, default=get_profile("quick").epochs)
+    parser.add_argument("--profile", default="quick", help="for the hyperparameters")
+    parser.add_argument("--steps", type=int, default=0, help="time so many steps, instead of whole trainings")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     options = parser.parse_args()
     rows = []
@@ -67,13 +139,22 @@ def main() -> None:
         for name in options.variants:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 rows.append(process.submit(train, name, seed, options).result())
-            print(f"seed {seed}, {name}: {rows[-1]['seconds per epoch']:.1f} s, {rows[-1]['accuracy']:.4f}", flush=True)
-    runs = pd.DataFrame(rows).groupby("variant", sort=False)
-    table = runs[["million weights", "accuracy", "macro_f1"]].mean().round(4)
-    table.insert(1, "seconds per epoch", runs["seconds per epoch"].median().round(1))
-    spread = runs["accuracy"].agg(lambda found: statistics.stdev(found) if len(found) > 1 else float("nan"))
-    table.insert(3, "spread", spread.round(4))
-    print(f"\n{options.texts:,} texts, {options.epochs} epochs, {options.repeats} seeds; spread: standard deviation")
+            print({key: round(value, 4) if isinstance(value, float) else value for key, value in rows[-1].items()})
+    frame = pd.DataFrame(rows)
+    runs = frame.groupby("variant", sort=False)
+    table = runs[["ms per step", "GFLOP/s"]].median().round(1)
+    dtype = torch.bfloat16 if has_bfloat16(best_device()) else torch.float32
+    table["share of the peak"] = (table["GFLOP/s"] / peak_gflops(dtype)).round(2)
+    if "present" in table.index:
+        table["times as fast"] = (table["ms per step"]["present"] / table["ms per step"]).round(2)
+    if not options.steps:
+        accuracy = frame.set_index(["variant", "seed"])["accuracy"].unstack()  # noqa: PD010
+        table["accuracies"] = [", ".join(f"{value:.3f}" for value in accuracy.loc[name]) for name in table.index]
+        difference = accuracy - accuracy.loc["present"] if "present" in table.index else accuracy * np.nan
+        spread = difference.std(axis=1, ddof=1) / np.sqrt(difference.shape[1])
+        table["difference"] = difference.mean(axis=1).round(4)
+        table["standard error"] = spread.round(4)
+    print(f"\n{options.texts:,} texts, profile {options.profile}, {options.repeats} runs each")
     print(table.to_string())
     print(json.dumps(table.reset_index().to_dict(orient="records")))
 

@@ -49,6 +49,7 @@ from .sharing import save_model as save_model
 from .onnx_classifier import OnnxClassifier as OnnxClassifier
 from .exporting import export_onnx as export_onnx
 from .serving import create_app as create_app
+from .figure_style import METHOD_COLORS as METHOD_COLORS
 from .figure_style import use_style as use_style
 from .data_figures import plot_class_distribution as plot_class_distribution
 from .data_figures import plot_hexbins as plot_hexbins

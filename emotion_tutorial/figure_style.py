@@ -14,6 +14,16 @@ from emotion_tutorial.exceptions import DataError, SettingsError
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colors of Okabe and Ito 2008, which the style file lists."""
+METHOD_COLORS = {
+    "majority": "#999999",
+    "bag of words": "#E69F00",
+    "probe": "#56B4E9",
+    "fine-tuned": ORANGE,
+    "combined": "#009E73",
+    "SetFit": "#CC79A7",
+    "LoRA": BLUE,
+}
+"""The color of each method, in every figure that compares methods."""
 MOST_ROWS = 60
 """The number of rows of a figure, or panels, that have room for their names."""
 TALLEST = 0.4 * MOST_ROWS

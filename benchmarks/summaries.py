@@ -1,0 +1,201 @@
+"""What follows from the predictions for each text: every number in docs/protocol.json."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, f1_score, log_loss, precision_score, recall_score
+
+import emotion_tutorial as et
+from emotion_tutorial.corpus import EMOTIONS
+
+KINDS = ("explicit", "situation", "contrast", "irony")
+NAMES = [*EMOTIONS]
+Frame = pd.DataFrame
+
+
+def wilson(share: float, texts: int) -> tuple[float, float]:
+    """Return the 95% interval of a share of texts; of a mean over trainings, as if they had the same texts right."""
+    z = norm.ppf(0.975)
+    center, scale = share + z**2 / (2 * texts), 1 + z**2 / texts
+    half = z * np.sqrt(share * (1 - share) / texts + z**2 / (4 * texts**2))
+    return (center - half) / scale, (center + half) / scale
+
+
+def share(runs: list[float], texts: int) -> dict[str, Any]:
+    """Return the mean of some trainings, its interval over texts and, of several, their spread."""
+    low, high = wilson(float(np.mean(runs)), texts)
+    found: dict[str, Any] = {"value": np.mean(runs), "low": low, "high": high}
+    return found | spread(runs)
+
+
+def spread(runs: list[float]) -> dict[str, Any]:
+    """Return each training's number and their standard deviation, if there are several."""
+    return {"seeds": [rounded(run) for run in runs], "std": np.std(runs, ddof=1)} if len(runs) > 1 else {}
+
+
+def rounded(thing: Any) -> Any:
+    """Round every number in nested dictionaries and lists to four digits."""
+    if isinstance(thing, dict):
+        return {str(name): rounded(value) for name, value in thing.items()}
+    if isinstance(thing, list):
+        return [rounded(value) for value in thing]
+    return round(float(thing), 4) if isinstance(thing, float | np.floating) else thing
+
+
+def runs_of(rows: Frame) -> list[Frame]:
+    """Return the rows of each training."""
+    return [run for _, run in rows.sort_values("row", kind="stable").groupby("seed")]
+
+
+def by_method(rows: Frame) -> dict[str, list[Frame]]:
+    """Return the trainings of each method, in the order in which they were measured."""
+    return {method: runs_of(rows[rows["method"] == method]) for method in dict.fromkeys(rows["method"])}
+
+
+def score(runs: list[Frame]) -> dict[str, Any]:
+    """Return the accuracy with its interval, and the macro F1."""
+    right = [float((run["label"] == run["predicted"]).mean()) for run in runs]
+    macro_f1 = [f1_score(run["label"], run["predicted"], average="macro", zero_division=0) for run in runs]
+    return share(right, len(runs[0])) | {"macro_f1": float(np.mean(macro_f1))}
+
+
+def scores(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Return the scores on validation and test of both sets of texts."""
+    found: dict[str, Any] = {}
+    rows = predictions[predictions["part"].isin(["bundled", "tweets"]) & (predictions["split"] != "pairs")]
+    for data in dict.fromkeys(rows["data"]):
+        for split in ("validation", "test"):
+            chosen = by_method(rows[(rows["data"] == data) & (rows["split"] == split)])
+            found.setdefault(data, {})[split] = {method: score(runs) for method, runs in chosen.items()}
+    return found
+
+
+def differences(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Return paired comparisons on validation and test; of the fine-tuned models, the first is compared."""
+    found: dict[str, Any] = {}
+    pairs = (("bag of words", "probe"), ("bag of words", "fine-tuned"), ("probe", "fine-tuned"))
+    for data, split in [(data, split) for data in ("bundled", "tweets") for split in ("validation", "test")]:
+        runs = by_method(predictions[(predictions["part"] == data) & (predictions["split"] == split)])
+        for a, b in pairs if runs else ():
+            first, second = runs[a][0], runs[b][0]
+            result = et.compare(first["label"].array, first["predicted"].array, second["predicted"].array)
+            found.setdefault(data, {}).setdefault(split, {})[f"{b} - {a}"] = result.to_dict()
+    return found
+
+
+def kinds(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Return the scores on each kind of the bundled test texts."""
+    rows = predictions[(predictions["part"] == "bundled") & (predictions["split"] == "test")]
+    if rows.empty:
+        return {}
+    kind_of = et.load_corpus_notes().query("split == 'test'").set_index("row")["kind"]
+    found = {}
+    for kind in KINDS:
+        chosen = by_method(rows[rows["row"].map(kind_of) == kind])
+        found[kind] = {"texts": len(chosen["majority"][0])} | {name: score(runs) for name, runs in chosen.items()}
+    return found
+
+
+def behavior(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Return how often both texts of a pair, and each of them, are labeled right, for each capability."""
+    rows = predictions[predictions["split"] == "pairs"]
+    pairs = et.load_behavior_pairs()
+    found: dict[str, Any] = {}
+    for method, runs in by_method(rows).items():
+        given = [[NAMES[i] for i in run["predicted"]] for run in runs]
+        tables = [et.check_behavior(pairs, partial(_given, labels)) for labels in given]
+        for capability, right in tables[0].index:
+            values = [table.loc[(capability, right), "value"] for table in tables]
+            support = int(tables[0].loc[(capability, right), "support"])
+            found.setdefault(capability, {"pairs": support}).setdefault(method, {})[right] = share(values, support)
+    return found
+
+
+def _given(labels: list[str], _: list[str]) -> list[str]:
+    return labels
+
+
+def calibration(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Find the temperature of the first fine-tuned model on a half of validation, and judge it on the other."""
+    found = {}
+    for data in ("bundled", "tweets"):
+        of_data = (predictions["part"] == data) & (predictions["split"] == "validation")
+        rows = predictions[of_data & (predictions["method"] == "fine-tuned") & (predictions["seed"] == 0)]
+        if rows.empty:
+            continue
+        y = rows["label"].to_numpy()
+        logits = np.log(np.clip(rows[NAMES].to_numpy(dtype=np.float64), 1e-12, 1))
+        order = np.random.default_rng(0).permutation(len(rows))
+        fitted, judged = np.split(order, [len(order) // 2])
+        temperature = et.fit_temperature(logits[fitted], y[fitted])
+        ways = {}
+        for name, scaled in (("before", logits[judged]), ("after", logits[judged] / temperature)):
+            probabilities = np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)
+            ways[name] = et.calibration_scores(y[judged], probabilities).to_dict()
+            table = et.calibration_table(y[judged], probabilities)
+            ways[name]["bins"] = table.astype(float).to_dict(orient="list")
+            losses = -np.log(probabilities[np.arange(len(judged)), y[judged]])
+            ways[name]["losses"] = losses
+        difference = ways["after"].pop("losses") - ways["before"].pop("losses")
+        margin = norm.ppf(0.975) * difference.std(ddof=1) / np.sqrt(len(difference))
+        change = {"value": difference.mean(), "low": difference.mean() - margin, "high": difference.mean() + margin}
+        about = {"temperature": temperature, "texts": len(judged), "log_loss_change": change}
+        found[data] = about | ways
+    return found
+
+
+def class_weights(predictions: Frame, _: Frame) -> dict[str, Any]:
+    """Return what class weights do to all texts of validation, and to the rarest label."""
+    rows = predictions[(predictions["data"] == "bundled") & (predictions["split"] == "validation")]
+    methods, found = by_method(rows), {}
+    if "fine-tuned, class weights" not in methods or "fine-tuned" not in methods:
+        return {}
+    rarest = int(rows["label"].value_counts().index[-1])
+    measures: dict[str, Callable[[Frame], float]] = {
+        "accuracy": lambda run: (run["label"] == run["predicted"]).mean(),
+        "macro_f1": lambda run: f1_score(run["label"], run["predicted"], average="macro"),
+        "log_loss": lambda run: log_loss(run["label"], run[NAMES].to_numpy(dtype=np.float64), labels=range(len(NAMES))),
+        "precision": lambda run: precision_score(*_of(run, rarest), zero_division=0),
+        "recall": lambda run: recall_score(*_of(run, rarest), zero_division=0),
+    }
+    for method, name in (("fine-tuned", "without"), ("fine-tuned, class weights", "with")):
+        values = {measure: [float(of(run)) for run in methods[method]] for measure, of in measures.items()}
+        found[name] = {measure: {"value": np.mean(runs)} | spread(runs) for measure, runs in values.items()}
+    texts = int((methods["fine-tuned"][0]["label"] == rarest).sum())
+    return found | {"rarest": {"label": NAMES[rarest], "texts": texts}}
+
+
+def _of(run: Frame, label: int) -> tuple[pd.Series, pd.Series]:
+    return run["label"] == label, run["predicted"] == label
+
+
+def label_errors(_: Frame, errors: Frame) -> dict[str, Any]:
+    """Return how well each judge finds the labels that are known to be wrong, and how many it thinks there are."""
+    found: dict[str, Any] = {}
+    for data in dict.fromkeys(errors.get("data", [])):
+        rows = errors[errors["data"] == data]
+        for judge in dict.fromkeys(rows["method"]):
+            frame = rows[rows["method"] == judge].sort_values("score", ascending=False, kind="stable")
+            wrong = frame["label"] != frame["truth"]
+            found.setdefault(data, {"texts": len(frame), "wrong": int(wrong.sum())})[judge] = {
+                "average_precision": average_precision_score(wrong, frame["score"]),
+                "precision_at_100": wrong[:100].mean(),
+                "estimate": int(frame["likely_error"].sum()),
+            }
+    return found
+
+
+SUMMARIES: dict[str, Callable[[Frame, Frame], dict[str, Any]]] = {
+    "scores": scores,
+    "differences": differences,
+    "kinds": kinds,
+    "behavior": behavior,
+    "calibration": calibration,
+    "class_weights": class_weights,
+    "label_errors": label_errors,
+}
+"""What each key of docs/protocol.json is computed by, from docs/predictions.parquet and docs/label_errors.parquet."""

@@ -1,0 +1,303 @@
+"""Write the tables and figures that are made from docs/protocol.json: `python benchmarks/tables.py`.
+
+A table replaces what stands between `<!-- results: NAME -->` and `<!-- end of results -->` in the README, the data
+card, the guides and the notebooks. The figures go to docs/images.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from protocol import LABEL_ERRORS, RESULTS, ROOT
+from summaries import KINDS
+
+import emotion_tutorial as et
+
+IMAGES = ROOT / "docs" / "images"
+METHODS = {
+    "majority": "majority class",
+    "TF-IDF": "TF-IDF and logistic regression, scikit-learn's defaults",
+    "bag of words": "bag of words, tuned",
+    "probe on [CLS]": "probe on [CLS], tuned",
+    "probe": "probe on the mean, tuned",
+    "fine-tuned": "fine-tuned, mean of three seeds",
+}
+DRAWN = ("bag of words", "probe", "fine-tuned")
+DATA = {"bundled": "bundled texts", "tweets": "tweets"}
+
+
+def percent(cell: dict[str, float], name: str = "value") -> str:
+    """Return a share with its interval, in percent."""
+    return f"{100 * cell[name]:.1f} ({100 * cell['low']:.1f} to {100 * cell['high']:.1f})"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score_table(results: dict[str, Any], split: str) -> str:
+    """Return the accuracy of every method on one split of both sets of texts."""
+    sets = [data for data in DATA if data in results["scores"]]
+    rows = (
+        [name, *(percent(results["scores"][data][split][method]) for data in sets)] for method, name in METHODS.items()
+    )
+    return table((f"{split} accuracy in %, 95% interval", *(DATA[data] for data in sets)), rows)
+
+
+def seed_table(results: dict[str, Any]) -> str:
+    """Return the accuracy of each of three trainings beside the interval over texts."""
+    rows = []
+    for data, by_split in results["scores"].items():
+        for split, scores in by_split.items():
+            cell = scores["fine-tuned"]
+            seeds = ", ".join(f"{100 * seed:.1f}" for seed in cell["seeds"])
+            rows.append([f"{DATA[data]}, {split}", seeds, f"{100 * cell['std']:.1f}", percent(cell)])
+    return table(("fine-tuned", "three seeds, %", "standard deviation", "mean, 95% interval over texts"), rows)
+
+
+def kind_table(results: dict[str, Any]) -> str:
+    """Return the accuracy on each kind of the bundled test texts."""
+    kinds = results["kinds"]
+    head = ("test accuracy in %, 95% interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
+    return table(head, ([name, *(percent(kinds[kind][key]) for kind in KINDS)] for key, name in METHODS.items()))
+
+
+def behavior_table(results: dict[str, Any]) -> str:
+    """Return how many pairs have both texts right, for each capability."""
+    methods = [method for method in METHODS if method in DRAWN]
+    rows = []
+    for capability, cells in results["behavior"].items():
+        name = "all pairs" if capability == "all" else capability
+        shown = (percent(cells[method]["both"]) for method in methods)
+        rows.append([f"{name} ({cells['pairs']})", *shown])
+    return table(("both texts of a pair right, in % (pairs)", *methods), rows)
+
+
+def calibration_table(results: dict[str, Any]) -> str:
+    """Return log loss, Brier score and calibration error before and after."""
+    names = {"log_loss": "log loss", "brier_score": "Brier score", "calibration_error": "calibration error"}
+    found = results["calibration"]
+    head = ("", *(f"{DATA[data]}, {when}" for data in found for when in ("before", "after")))
+    rows = [
+        [name, *(f"{cells[when][key]:.3f}" for cells in found.values() for when in ("before", "after"))]
+        for key, name in names.items()
+    ]
+    return table(head, rows)
+
+
+def weights_table(results: dict[str, Any]) -> str:
+    """Return what class weights change, as means of three seeds with their standard deviation."""
+    found = results["class_weights"]
+    rarest = found["rarest"]
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
+    names |= {key: f"{key} of *{rarest['label']}* ({rarest['texts']} texts)" for key in ("precision", "recall")}
+    rows = (
+        [name, *(f"{found[way][key]['value']:.3f} (±{found[way][key]['std']:.3f})" for way in ("without", "with"))]
+        for key, name in names.items()
+    )
+    return table(("validation, mean of three seeds", "without weights", "with class weights"), rows)
+
+
+def label_error_table(results: dict[str, Any]) -> str:
+    """Return how well each judge finds wrong labels."""
+    rows = []
+    for data, found in results["label_errors"].items():
+        for judge, cell in found.items():
+            if isinstance(cell, dict):
+                shown = (f"{cell['average_precision']:.2f}", f"{cell['precision_at_100']:.0%}", str(cell["estimate"]))
+                rows.append([DATA[data], judge, *shown, str(found["wrong"])])
+    head = ("texts", "judge", "average precision", "wrong among the first 100", "estimated to be wrong", "wrong")
+    return table(head, rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "validation": ("scores", lambda results: score_table(results, "validation")),
+    "test": ("scores", lambda results: score_table(results, "test")),
+    "seeds": ("scores", seed_table),
+    "kinds": ("kinds", kind_table),
+    "behavior": ("behavior", behavior_table),
+    "calibration": ("calibration", calibration_table),
+    "class_weights": ("class_weights", weights_table),
+    "label_errors": ("label_errors", label_error_table),
+}
+"""Each table, with the key of docs/protocol.json that it needs."""
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Return the Markdown tables, by the name in their marker, of whatever was measured."""
+    return {name: make(results) for name, (needs, make) in TABLES.items() if needs in results}
+
+
+def draw_intervals(ax: Axes, rows: dict[str, dict[str, Any]], methods: Iterable[str]) -> None:
+    """Draw the score of each method in each row, with its interval."""
+    for i, method in enumerate(methods):
+        cells = pd.DataFrame([row[method] for row in rows.values()])
+        y = np.arange(len(rows)) + 0.22 * (i - 1)
+        color = et.METHOD_COLORS[method]
+        ax.hlines(y, cells["low"], cells["high"], color=color, linewidth=2.5, alpha=0.6)
+        ax.plot(cells["value"], y, "o", color=color, label=method)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    ax.grid(axis="x", color="0.92")
+    ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
+
+
+def draw_scores(results: dict[str, Any]) -> Figure:
+    """Draw the test accuracy on both sets of texts and on each kind of the bundled ones."""
+    rows = {}
+    for data in (data for data in ("tweets", "bundled") if data in results["scores"]):
+        texts = results["parts"][data]["rows"]["test"]
+        rows[f"{DATA[data]}\n({texts:,})"] = results["scores"][data]["test"]
+    kinds = results["kinds"]
+    rows |= {f"bundled, {kind}\n({kinds[kind]['texts']})": kinds[kind] for kind in KINDS}
+    figure, ax = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    draw_intervals(ax, rows, DRAWN)
+    ax.set(xlim=(0.3, 1), xlabel="accuracy on the test split (bars: 95% interval)")
+    ax.set_title("Six emotions: how often is it right?", loc="left", pad=28)
+    return figure
+
+
+def draw_behavior(results: dict[str, Any]) -> Figure:
+    """Draw the share of pairs of which both texts are right."""
+    found = results["behavior"]
+    rows = {
+        f"{'all pairs' if name == 'all' else name} ({cells['pairs']})": {
+            method: cells[method]["both"] for method in DRAWN
+        }
+        for name, cells in found.items()
+    }
+    figure, ax = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
+    draw_intervals(ax, rows, DRAWN)
+    ax.set(xlim=(0, 1), xlabel="pairs with both texts right (bars: 95% interval)")
+    ax.set_title("Two texts that differ in one thing", loc="left", pad=28)
+    return figure
+
+
+def draw_calibration(results: dict[str, Any]) -> Figure:
+    """Draw how often predictions are right, against how sure the model is."""
+    found = results["calibration"]
+    figure, axes = plt.subplots(1, len(found), figsize=(3.8 * len(found), 3.8), squeeze=False, layout="constrained")
+    for ax, (data, cells) in zip(axes.flat, found.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        for when, style in (("before", "o--"), ("after", "s-")):
+            bins = pd.DataFrame(cells[when]["bins"])
+            ax.plot(bins["confidence"], bins["accuracy"], style, label=f"{when} scaling", markersize=4)
+        ax.set(
+            title=f"{DATA[data]}, T = {cells['temperature']:.2f}",
+            xlabel="how sure the model is",
+            ylabel="how often right",
+        )
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.legend()
+    return figure
+
+
+def draw_class_weights(results: dict[str, Any]) -> Figure:
+    """Draw each training with and without class weights."""
+    found = results["class_weights"]
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+    names |= {key: f"{key} of {found['rarest']['label']}" for key in ("precision", "recall")}
+    figure, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    for i, (way, marker) in enumerate((("without", "o"), ("with", "D"))):
+        for row, measure in enumerate(names):
+            y = row + 0.24 * (i - 0.5)
+            label = f"{way} class weights" if not row else None
+            ax.plot(found[way][measure]["seeds"], [y] * 3, marker, color=f"C{i}", alpha=0.6, label=label)
+            ax.plot(found[way][measure]["value"], y, "|", color=f"C{i}", markersize=16, markeredgewidth=2)
+    ax.set_yticks(range(len(names)), names.values())
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="on validation; three trainings each, and their mean")
+    ax.set_title("What class weights give, and what they cost", loc="left", pad=28)
+    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+    ax.grid(axis="x", color="0.92")
+    return figure
+
+
+def draw_label_errors(results: dict[str, Any]) -> Figure:
+    """Draw how many of the first k suspects are wrong, for each judge."""
+    errors, found = pd.read_parquet(LABEL_ERRORS), results["label_errors"]
+    figure, axes = plt.subplots(1, len(found), figsize=(3.8 * len(found), 3.6), squeeze=False, layout="constrained")
+    for ax, data in zip(axes.flat, found, strict=True):
+        for judge, rows in errors[errors["data"] == data].groupby("method", observed=True, sort=False):
+            rows = rows.sort_values("score", ascending=False, kind="stable")
+            wrong = (rows["label"] != rows["truth"]).to_numpy()[:400]
+            shares = wrong.cumsum() / np.arange(1, len(wrong) + 1)
+            color = et.METHOD_COLORS[str(judge).replace("fine tuned", "fine-tuned")]
+            ax.plot(np.arange(20, len(wrong) + 1), shares[19:], color=color, label=judge)
+        ax.axhline(found[data]["wrong"] / found[data]["texts"], color="0.6", linewidth=1)
+        ax.set(
+            title=DATA[data], xlabel="suspects that are read", ylabel="share that is wrong", xlim=(0, 400), ylim=(0, 1)
+        )
+        ax.yaxis.set_major_formatter("{x:.0%}")
+        ax.grid(color="0.92")
+    axes.flat[0].legend()
+    return figure
+
+
+FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
+    "results": ("scores", draw_scores),
+    "behavior": ("behavior", draw_behavior),
+    "calibration": ("calibration", draw_calibration),
+    "class_weights": ("class_weights", draw_class_weights),
+    "label_errors": ("label_errors", draw_label_errors),
+}
+"""Each figure, by its name in docs/images, with the key of docs/protocol.json that it needs."""
+
+
+def write_tables(text: str, made: dict[str, str]) -> str:
+    """Return a text with its tables made again; a table that was not measured stays."""
+    pattern = r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)"
+
+    def replace(found: re.Match[str]) -> str:
+        return f"{found[1]}{made[found[2]]}\n{found[3]}" if found[2] in made else found[0]
+
+    return re.sub(pattern, replace, text, flags=re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Return the files that may have such tables."""
+    card = ROOT / "emotion_tutorial" / "corpus" / "README.md"
+    guides = [path for path in sorted((ROOT / "docs").glob("*.md")) if not re.match(r"\d\d_", path.name)]
+    return [ROOT / "README.md", card, *guides, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def refresh(path: Path, made: dict[str, str]) -> str:
+    """Return the content of a file with its tables made again."""
+    if path.suffix != ".ipynb":
+        return write_tables(path.read_text(encoding="utf-8"), made)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = write_tables(cell.source, made)
+    return nbformat.writes(notebook) + "\n"
+
+
+def main() -> None:
+    """Run from the command line."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    et.use_style()
+    for name, (needs, draw) in FIGURES.items():
+        if needs in results:
+            figure = draw(results)
+            figure.savefig(IMAGES / f"{name}.png", dpi=200)
+            plt.close(figure)
+    made = tables(results)
+    for path in pages():
+        path.write_text(refresh(path, made), encoding="utf-8")
+    print("\n\n".join(made.values()))
+
+
+if __name__ == "__main__":
+    main()
