@@ -15,7 +15,7 @@ from typing import Any
 import emotion_tutorial as et  # each name is imported when it is used: a service needs no torch
 from emotion_tutorial.exceptions import needed_from
 from emotion_tutorial.profiles import PROFILES
-from emotion_tutorial.replacing import replaced_whole
+from emotion_tutorial.replacing import as_folder, replaced_whole
 
 SETTINGS = ("data", "text_column", "label_column", "checkpoint", "learning_rate", "epochs", "batch_size", "seed")
 """Settings of a profile that an option replaces."""
@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def finetune(options: argparse.Namespace) -> dict[str, Any]:
     """Train, or go on with a training; save the best epoch's model; evaluate it on the test split."""
-    profile = _profile(options)
+    profile, output = _profile(options), as_folder(options.output)
     splits = et.load_splits(profile.data, **profile.columns)
     device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
-    trainer: Any = et.load_or_train(splits, profile, folder=options.output / "training", **device)
+    trainer: Any = et.load_or_train(splits, profile, folder=output / "training", new_head=options.new_head, **device)
     tested = trainer.predict(et.tokenize(splits, trainer.processing_class)["test"])
     label_names = splits["test"].features["label"].names
     metrics = et.evaluate(tested.label_ids, tested.predictions.argmax(axis=1), label_names)
@@ -45,8 +45,8 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
         et.save_model(
             trainer.model,
             trainer.processing_class,
-            options.output / "model",
-            name=options.output.resolve().name,
+            output / "model",
+            name=output.resolve().name,
             data=profile.data,
             checkpoint=profile.checkpoint,
             hyperparameters=profile.hyperparameters,
@@ -56,24 +56,27 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
         )
     logs = trainer.state.log_history
     return {
-        "model": str(options.output / "model"),
+        "model": str(output / "model"),
         "validation_accuracy": max(log["eval_accuracy"] for log in logs if "eval_accuracy" in log),
         "test_accuracy": metrics.query("metric == 'accuracy'")["value"].item(),
-        "training_seconds": logs[-1]["train_runtime"],
+        # None: the training was interrupted after its last step.
+        "training_seconds": next((log["train_runtime"] for log in logs[::-1] if "train_runtime" in log), None),
         "processes": trainer.args.world_size,
     }
 
 
 def extract(options: argparse.Namespace) -> dict[str, Any]:
     """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads."""
-    profile = _profile(options)
+    profile, output = _profile(options), as_folder(options.output)
     splits = et.load_splits(profile.data, **profile.columns)
+    if profile.data not in ("embedded", "hub") and output.resolve() == as_folder(profile.data).resolve():
+        raise et.SettingsError(f"{output} holds the texts, and would be replaced. Choose another folder for --output.")
     encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     tokenizer = et.load_tokenizer(profile.checkpoint)
     how = {"pooling": options.pooling, "precision": options.precision, "cache": False}
-    with replaced_whole(options.output) as new:
+    with replaced_whole(output) as new:
         et.extract_hidden_states(splits, encoder, tokenizer, **how).save_to_disk(new)
-    return {"folder": str(options.output), "texts": sum(dataset.num_rows for dataset in splits.values())}
+    return {"folder": str(output), "texts": sum(dataset.num_rows for dataset in splits.values())}
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -118,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         subs[command.__name__] = sub
     for sub in (subs["finetune"], subs["extract"]):
-        sub.add_argument("--output", type=Path, required=True, help="folder; an interrupted finetune goes on there")
+        sub.add_argument("--output", required=True, help="folder; an interrupted finetune goes on there")
         sub.add_argument("--profile", choices=[*PROFILES], help="where the other settings come from")
         sub.add_argument("--data", help="embedded, hub, a Hub id, a file or a folder")
         sub.add_argument("--text-column", help="text, unless given")
@@ -129,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     subs["finetune"].add_argument("--epochs", type=float, help="passes over the training texts")
     subs["finetune"].add_argument("--batch-size", type=int, help="texts per optimizer step, of all processes together")
     subs["finetune"].add_argument("--seed", type=int)
+    subs["finetune"].add_argument("--new-head", action="store_true", help="replace the head of a fine-tuned classifier")
     subs["extract"].add_argument("--pooling", choices=["cls", "mean"], default="cls")
     subs["extract"].add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     subs["serve"].add_argument("folder", type=Path, help="a saved model, or an export")

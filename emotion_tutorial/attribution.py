@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emotion_tutorial.exceptions import DataWarning, MissingExtraError, SettingsError
 from emotion_tutorial.inference import evaluating, predict_proba, require_finite
 from emotion_tutorial.models import label_names_of
+from emotion_tutorial.texts import require_number
 from emotion_tutorial.tokenization import context_size, encode_with_offsets
 from emotion_tutorial.words import word_spans
 
@@ -75,17 +76,13 @@ def explain(
     names, pieces = label_names_of(model.config), word_spans(text)
     if label is not None and label not in names:
         raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
-    if not isinstance(steps, int) or steps < 1:
-        raise SettingsError(f"steps is {steps!r}. Take 1 or more; 50 is enough for most texts.")
+    require_number("steps", steps, 1, 10**6)
     predicted = predict_proba(text, model, tokenizer, progress=False)
     label = str(predicted.iloc[0].idxmax()) if label is None else label
     attributions = np.zeros(len(pieces))
     if pieces and encoded["input_ids"]:
         layer: Any = model.get_input_embeddings()
         thread = threading.get_ident()
-        ids, special = (
-            torch.tensor([encoded[name]], device=model.device) for name in ("input_ids", "special_tokens_mask")
-        )
 
         def probability(embeddings: torch.Tensor) -> torch.Tensor:
             # Only the layer's output changes on the way: the model gets the text's ids, so that positions stay.
@@ -94,7 +91,10 @@ def explain(
                 logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             return logits.float().softmax(dim=-1)[:, names.index(label)]
 
-        with evaluating(model):
+        with torch.inference_mode(False), evaluating(model):
+            ids, special = (
+                torch.tensor([encoded[name]], device=model.device) for name in ("input_ids", "special_tokens_mask")
+            )
             of_tokens, [gap] = IntegratedGradients(probability).attribute(
                 layer(ids).detach(),
                 baselines=layer(torch.where(special.bool(), ids, tokenizer.pad_token_id)).detach(),

@@ -1,5 +1,8 @@
 """What can go wrong. A message says what was found, where, and what to do about it."""
 
+import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -56,3 +59,22 @@ def needed_from(extra: str) -> Iterator[None]:
     except ImportError as error:
         what = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
         raise MissingExtraError(f'{what}. Run: pip install "emotion-tutorial[{extra}]".') from error
+
+
+@contextmanager
+def translate_os_errors(folder: object) -> Iterator[None]:
+    """Raise an OSError where safetensors, tokenizers or PyTorch raise errors of their own because they cannot write.
+
+    Raises
+    ------
+    OSError
+        With the system's number of the error. PyTorch does not tell it, and then it is `errno.EIO`.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)|unexpected pos|StreamWriter", str(error))
+        if isinstance(error, OSError) or not found:
+            raise
+        number = int(found[1] or errno.EIO)
+        raise OSError(number, f"{os.strerror(number)} (is the disk full?)", str(folder)) from error

@@ -15,7 +15,7 @@ from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
 from emotion_tutorial.inference import forward_in_batches, require_finite
-from emotion_tutorial.texts import as_matrix
+from emotion_tutorial.texts import as_matrix, require_number
 from emotion_tutorial.tokenization import Splits, context_size, encode, named_splits, texts_of, warn_of_truncation
 
 Pooling = Literal["cls", "mean"]
@@ -38,7 +38,8 @@ def extract_hidden_states(
     Parameters
     ----------
     splits
-        A split or splits, as loaded or as tokenized. Padding in tokenized splits is not read.
+        A split or splits with a column `text`, which is tokenized for this encoder; where there is none, with its own
+        `input_ids` and their `attention_mask`, by which padding is left out.
     encoder, tokenizer
         Of one checkpoint. The encoder computes where it is, without dropout, and is left in the mode it was in. Of a
         classifier, the body is used.
@@ -51,14 +52,14 @@ def extract_hidden_states(
         benchmarks/feature_extraction.py measures it.
     cache
         Whether the vectors are kept in the artifacts folder, and read from there the next time. Their name covers the
-        texts, the encoder's weights, the pooling and the precision.
+        texts, the encoder's weights, the pooling and the precision. Those of a quantized encoder are not kept.
     batch_size, progress
         As in `predict_proba`.
 
     Raises
     ------
     DataError
-        If a split has neither texts nor token ids, or one is missing.
+        If a split has neither texts nor token ids with their mask, or one is missing.
     CheckpointError
         If the token ids are not the encoder's, or it fails, or it gives values that are not finite.
     SettingsError
@@ -75,13 +76,14 @@ def extract_hidden_states(
     worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
     starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
     vector = "last" if pooling == "cls" and not starts_with_cls else pooling
+    weights = body.state_dict().values()  # quantized ones have no bytes that a name could cover
+    cache = cache and all(torch.is_tensor(weight) and not weight.is_quantized for weight in weights)
     extracted = {}
     for split, dataset in named_splits(splits).items():
-        if "input_ids" in dataset.column_names:
-            ids = dataset["input_ids"][:]
-            if "attention_mask" in dataset.column_names:
-                rows = zip(ids, dataset["attention_mask"][:], strict=True)
-                ids = [[token for token, real in zip(row or [], mask, strict=True) if real] for row, mask in rows]
+        columns: list[str] = dataset.column_names
+        if "text" not in columns and {"input_ids", "attention_mask"} <= {*columns}:
+            rows = zip(dataset["input_ids"][:], dataset["attention_mask"][:], strict=True)
+            ids = [[token for token, real in zip(row or [], mask or [], strict=True) if real] for row, mask in rows]
             if empty := [row for row, tokens in enumerate(ids) if not tokens]:
                 raise DataError(f"Split {split!r}, row {empty[0]}, has no token ids. Tokenize it with tokenize().")
         else:
@@ -91,7 +93,7 @@ def extract_hidden_states(
         compute = partial(_hidden_states, worker, ids, tokenizer, vector, *options)
         shaped_by = (ids, body, vector, precision)
         vectors = cached_array("hidden-states", digest(*shaped_by), compute) if cache else compute()
-        kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
+        kept = dataset.select_columns([name for name in columns if name != "hidden_state"])
         extracted[split] = kept.add_column("hidden_state", list(vectors), feature=List(Value("float32")))
     return DatasetDict(extracted) if isinstance(splits, DatasetDict) else extracted["data"]
 
@@ -193,9 +195,10 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     from sklearn.preprocessing import MinMaxScaler
     from sklearn.utils import check_array
 
+    require_number("seed", seed, 0, 2**32 - 1)
     try:
         scaled = MinMaxScaler().fit_transform(check_array(X, ensure_min_samples=4))
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         found = str(error).partition("\n")[0].rstrip(".")
         raise DataError(
             f"X cannot be projected: {found}. Give the X of feature_matrix, with four texts or more."

@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import CheckpointError, DataError, SettingsError, TutorialError
+from emotion_tutorial.exceptions import CheckpointError, DataError, TutorialError
 from emotion_tutorial.models import DIVERGED, READS_ALIKE, label_names_of, positions_of, refuse_what_padding_changes
-from emotion_tutorial.texts import Texts, as_texts, require_labeled
+from emotion_tutorial.texts import Texts, as_texts, require_labeled, require_number
 from emotion_tutorial.tokenization import UNLIMITED, context_size, encode, warn_of_truncation
 
 TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
@@ -139,7 +139,8 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
             raise
         said = str(error).partition("\n")[0][:200].rstrip(".")
-        raise CheckpointError(f"{type(model).__name__} cannot compute this: {said}. Choose another model.") from error
+        advice = "Load it with load_classifier or load_encoder, or choose another model."
+        raise CheckpointError(f"{type(model).__name__} cannot compute this: {said}. {advice}") from error
     finally:
         with _modes_lock:
             for module in modules:
@@ -198,8 +199,8 @@ def forward_in_batches(
     SettingsError
         If there is no such batch size.
     """
-    if batch_size is not None and (not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1):
-        raise SettingsError(f"batch_size is {batch_size!r}. Give the number of texts in a batch, 1 or more, or None.")
+    if batch_size is not None:
+        require_number("batch_size", batch_size, 1, 10**9)
     lengths = np.array([len(ids) for ids in input_ids], dtype=np.intp)
     order = np.argsort(-lengths, kind="stable")
     budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]
@@ -207,14 +208,14 @@ def forward_in_batches(
         if model not in READS_ALIKE:
             refuse_what_padding_changes("The model", model, tolerance=0.05)
         known, positions = len(torch.as_tensor(model.get_input_embeddings().weight)), positions_of(model)
+        pad = pad_id_of(model, tokenizer)
         for row, ids in enumerate(input_ids):
-            if len(ids) > positions or not 0 <= min(ids) <= max(ids) < known:
-                found = f"{where}[{row}] has {len(ids)} tokens, up to id {max(ids)}"
+            if len(ids) > positions or not 0 <= min(ids) <= max(*ids, pad) < known:
+                found = f"{where}[{row}] has {len(ids)} tokens, with padding up to id {max(*ids, pad)}"
                 advice = "Use its own tokenizer; for added tokens call model.resize_token_embeddings(len(tokenizer))."
                 raise CheckpointError(
                     f"{found}; the model reads {min(positions, UNLIMITED)}, and knows {known}. {advice}"
                 )
-        pad = pad_id_of(model, tokenizer)
         while len(order):
             rows, order = np.split(order, [batch_size or max(1, budget // lengths[order[0]])])
             batch = pad_sequence([torch.tensor(input_ids[row]) for row in rows], batch_first=True, padding_value=pad)

@@ -3,7 +3,7 @@
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -25,6 +25,8 @@ WEIGHTS = NO_CODE | {"dtype": torch.float32, "use_safetensors": True, "disable_m
 DIVERGED = "not finite. The training has probably diverged (a loss of nan): train again with a lower learning rate."
 READS_ALIKE: WeakSet[PreTrainedModel] = WeakSet()
 """The models that were found to read a text alike alone and beside a longer one."""
+one_at_a_time = threading.RLock()
+"""Held by who draws random numbers for a training: PyTorch has one source of them."""
 _loading_lock = threading.RLock()
 
 
@@ -38,7 +40,8 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     Raises
     ------
     CheckpointError
-        If its files are damaged, or there is no token to pad with; otherwise as `locate_checkpoint` does.
+        If its files are damaged, or there is no token to pad with that the model knows; otherwise as
+        `locate_checkpoint` does.
     """
     folder = locate_checkpoint(checkpoint, weights=False)
     with whole(folder), _loading(checkpoint):
@@ -55,9 +58,11 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
         named: Any = getattr(config, "pad_token_id", None)
         known = named in tokenizer.all_special_ids  # another would be cut out of each text once it is saved as special
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named) if known else tokenizer.eos_token
-    if tokenizer.pad_token is None:
-        advice = "Give it a padding token with tokenizer.add_special_tokens, and save it again."
-        raise CheckpointError(f"The tokenizer of {checkpoint} has no token to pad with. {advice}")
+    size: Any = getattr(config.get_text_config(), "vocab_size", len(tokenizer))
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= size:
+        found = f"The tokenizer of {checkpoint} pads with {tokenizer.pad_token}, and the model knows {size} tokens"
+        advice = "Set pad_token to one of these, or call model.resize_token_embeddings(len(tokenizer)), and save both."
+        raise CheckpointError(f"{found}. {advice}")
     return tokenizer
 
 
@@ -104,7 +109,8 @@ def load_classifier(
     ----------
     checkpoint
         `embedded`, a Hub id or a folder. A body without a head gets a new, random one: seed PyTorch first
-        (`transformers.set_seed`). A fine-tuned classifier keeps its own.
+        (`transformers.set_seed`). A fine-tuned classifier keeps its own. With `label_names`, this waits for a training
+        in another thread, whose random numbers it would take.
     label_names
         In id order; stored in the configuration, so that predictions can be read. None means those of a saved
         classifier.
@@ -131,12 +137,13 @@ def load_classifier(
         If there is no such device.
     """
     place, folder = usable_device(device), locate_checkpoint(checkpoint)
-    with whole(folder):
+    with one_at_a_time if label_names is not None else nullcontext(), whole(folder):  # else no head is drawn
         kind, config = transformers.AutoModelForSequenceClassification, _load_config(checkpoint, folder)
         # Without the name of an architecture, labels with names of their own tell a classifier.
         kinds = config.architectures or ["SequenceClass"] * ("LABEL_0" not in config.id2label.values())
         has_head = any("SequenceClass" in name for name in kinds)
         own = label_names_of(config) if has_head and not new_head else None
+        new_head |= not has_head and "Classification" in str(kinds)  # as of tokens, whose head may have the same names
         options: dict[str, Any] = {}
         if label_names is not None:
             names, _ = as_texts(label_names, "label_names")
@@ -147,9 +154,7 @@ def load_classifier(
                 found = (
                     f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
                 )
-                raise CheckpointError(
-                    f"{found}. Leave label_names= out, or replace its head and train it: new_head=True."
-                )
+                raise CheckpointError(f"{found}. Use these, or replace its head and train it with new_head=True.")
             options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
             options["label2id"] = {name: i for i, name in enumerate(names)}
         elif own is None:

@@ -1,6 +1,7 @@
 """Check what a helper is given as texts, labels or a split, in one place."""
 
 import math
+import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, TypeAlias
@@ -217,6 +218,14 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
         found = "missing" if pd.isna(ids[row]) else f"{ids[row]:.0f}, not 0 to {len(names) - 1}"
         raise DataError(f"{where}, row {row}: the label is {found}. Leave the row out.")
     return names
+
+
+def require_number(name: str, value: Any, low: float, high: float) -> None:
+    """Raise a SettingsError unless a value is a number in a range; if the ends are integers, it is one, too."""
+    kind: Any = numbers.Integral if isinstance(low, int) else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
+        wanted = f"{'an integer' if isinstance(low, int) else 'a finite number'} from {low:,} to {high:,}"
+        raise SettingsError(f"{name} is {shorten(value)}. Give {wanted}.")
 
 
 def shorten(thing: object, length: int = 60) -> str:

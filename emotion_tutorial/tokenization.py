@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets.fingerprint import generate_random_fingerprint
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
@@ -48,6 +49,11 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     limit, tokenized = context_size(tokenizer), {}
     for split, dataset in named_splits(splits).items():
         texts_of(dataset, split)
+        if not len(dataset):  # to which map adds no columns
+            columns = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
+            features = Features(dataset.features | columns)
+            tokenized[split] = Dataset.from_dict({name: [] for name in features}, features=features)
+            continue
         cut: dict[int, int] = {}
 
         def encode_batch(batch: dict[str, list[str]], rows: list[int], cut: dict[int, int] = cut) -> dict[str, Any]:
@@ -56,7 +62,9 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
             return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
 
         options: dict[str, Any] = {"batched": True, "with_indices": True, "load_from_cache_file": False}
-        options |= {"keep_in_memory": True}  # else files are written beside the data
+        # Else files are written beside the data, and datasets 5.2 turns truncation off, for other threads too, to make
+        # a fingerprint of the tokenizer.
+        options |= {"keep_in_memory": True, "new_fingerprint": generate_random_fingerprint()}
         tokenized[split] = dataset.map(encode_batch, **options, desc="tokenize")
         warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
     return DatasetDict(tokenized) if isinstance(splits, DatasetDict) else tokenized["data"]

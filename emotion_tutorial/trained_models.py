@@ -6,7 +6,7 @@ import re
 import shutil
 import warnings
 import zipfile
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import TrainerCallback, TrainerState
 
 from emotion_tutorial.caching import artifacts_folder, versioned_digest
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.exceptions import CheckpointError, SettingsError, TrainingWarning
+from emotion_tutorial.exceptions import CheckpointError, SettingsError, TrainingWarning, translate_os_errors
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.training import ClassifierTrainer, build_trainer, training_splits
@@ -74,8 +74,9 @@ def load_or_train(
         with _lock(f"{finished}.lock") if os.environ.get("RANK", "0") == "0" else nullcontext():
             if not finished.is_dir():
                 return _train(parts, profile, finished, settings)
-    unfinished = finished.with_name(f"{finished.name}.training")  # if it is trained further, what is kept stays
-    trainer = build_trainer(parts, finished, output_dir=unfinished, **(settings | {"new_head": False}))
+    # If it is trained further, what is kept stays, and nobody takes that for the training of this model.
+    further = {"output_dir": finished.with_suffix(".further"), "new_head": False}
+    trainer = build_trainer(parts, finished, **(settings | further))
     try:
         trainer.state = TrainerState.load_from_json(str(finished / STATE))
     except (OSError, TypeError, ValueError) as error:
@@ -88,7 +89,7 @@ def load_or_train(
 
 def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[str, Any]) -> ClassifierTrainer:
     """Train, or go on with an interrupted training, and keep the model; each process of a training does this."""
-    unfinished = finished.with_name(f"{finished.name}.training")
+    unfinished = finished.with_suffix(".training")
     trainer = build_trainer(parts, profile.checkpoint, output_dir=unfinished, **settings)
     is_first = trainer.is_world_process_zero()
     [newest] = broadcast_object_list([_newest_checkpoint(unfinished, trainer) if is_first else None])
@@ -107,11 +108,16 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
         raise SettingsError(f"{found}, and is not finished. Call this again to go on with it.")
     if is_first:
         new: Any = unfinished / "model"
-        for part in (trainer.model, trainer.processing_class):
-            part.save_pretrained(new)  # type: ignore[union-attr, operator]
-        trainer.state.save_to_json(str(new / STATE))
+        with translate_os_errors(new):
+            for part in (trainer.model, trainer.processing_class):
+                part.save_pretrained(new)  # type: ignore[union-attr, operator]
+            trainer.state.save_to_json(str(new / STATE))
         new.rename(finished)  # which is there complete, or not at all
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for path in unfinished.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # what was renamed stays
+            unfinished.rmdir()
+    trainer.args.output_dir = str(finished.with_suffix(".further"))
     trainer.accelerator.wait_for_everyone()  # now a second call finds the model in each process
     return trainer
 

@@ -1,6 +1,5 @@
 """Fine-tuning: a Trainer, set up well."""
 
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,15 +9,15 @@ from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning
-from emotion_tutorial.models import load_classifier, load_tokenizer
-from emotion_tutorial.texts import require_labeled, shorten
+from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning, translate_os_errors
+from emotion_tutorial.models import load_classifier, load_tokenizer, one_at_a_time
+from emotion_tutorial.texts import as_ids, require_labeled, shorten
 from emotion_tutorial.tokenization import tokenize
 from emotion_tutorial.training_settings import (
     ClassWeights,
@@ -26,8 +25,6 @@ from emotion_tutorial.training_settings import (
     training_arguments,
     weights_by_id,
 )
-
-_one_at_a_time = threading.RLock()
 
 
 class ClassifierTrainer(Trainer):
@@ -45,11 +42,12 @@ class ClassifierTrainer(Trainer):
 
         Checkpoints that another training left in `output_dir` are renamed, so that none of them is replaced.
         """
-        with _one_at_a_time:  # PyTorch has one source of random numbers
-            if not (args or kwargs.get("resume_from_checkpoint") or self.args.resume_from_checkpoint):
+        folder = Path(str(self.args.output_dir))
+        with one_at_a_time, translate_os_errors(folder):
+            if not (args[0] if args else kwargs.get("resume_from_checkpoint")):
                 set_seed(self.args.seed)
                 if self.is_world_process_zero():
-                    _set_aside(Path(str(self.args.output_dir)))
+                    _set_aside(folder)
             output = super().train(*args, **kwargs)
         self._require_finite_weights()
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
@@ -66,11 +64,23 @@ class ClassifierTrainer(Trainer):
         self._require_finite_weights()
         super().save_model(*args, **kwargs)
 
-    def predict(self, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """Predict as `Trainer` does, in the order of the rows."""
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """Predict as `Trainer` does, in the order of the rows.
+
+        Raises
+        ------
+        DataError
+            If a label is missing or hidden.
+        """
+        model: Any = self.model
+        if isinstance(test_dataset, Dataset) and "label" in test_dataset.column_names and len(test_dataset):
+            try:
+                as_ids(model.config.num_labels, label=test_dataset["label"])
+            except DataError as error:
+                raise DataError(f"{error} To predict without labels, use remove_columns('label').") from error
         strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "sequential"
         try:
-            return super().predict(*args, **kwargs)
+            return super().predict(test_dataset, *args, **kwargs)
         finally:
             self.args.train_sampling_strategy = strategy
 
@@ -167,10 +177,11 @@ def build_trainer(
         loss = partial(_weighted_loss, weights=weights, label_smoothing=args.label_smoothing_factor)
     tokenizer = load_tokenizer(checkpoint)
     parts = tokenize(parts, tokenizer)
-    with _one_at_a_time:  # a Trainer, too, sets the seed when it is made
+    with one_at_a_time:  # a Trainer, too, sets the seed when it is made
         set_seed(args.seed)  # before the head is drawn
         model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
         vars(model.config).pop("calibration_temperature", None)  # what is trained again is no longer calibrated
+        model.config.pad_token_id = tokenizer.pad_token_id  # as train() would set it
         with settings_that_are_refused():
             trainer = ClassifierTrainer(
                 model=model,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import SettingsError, TutorialError
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.replacing import as_folder
-from emotion_tutorial.texts import shorten
+from emotion_tutorial.texts import require_number, shorten
 
 ClassWeights: TypeAlias = Literal["balanced"] | Mapping[Any, float] | Sequence[float] | npt.ArrayLike
 LIMITS: dict[str, tuple[float, float]] = {"num_train_epochs": (1e-6, math.inf), "label_smoothing_factor": (0.0, 1.0)}
@@ -42,12 +41,14 @@ UNFIT = {
     "prediction_loss_only": "the best epoch is found by its predictions",
     "push_to_hub": "call push_model after save_model",
     "remove_unused_columns": "the model takes token ids and labels only",
+    "resume_from_checkpoint": "pass it to train()",
 }
 """Arguments of `TrainingArguments` that do not fit a classifier of texts, and why, or what to do instead."""
 NOT_KEPT = {
     "callbacks": "train with build_trainer",
     "output_dir": "load_or_train has folder= for it, and find_label_errors keeps no model",
     "checkpoint": "set it in the profile",
+    "save_only_model": "an interrupted training could not go on",
 }
 """What `build_trainer` takes and `load_or_train` cannot, and what to do instead."""
 REFUSALS = (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
@@ -81,11 +82,7 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
         raise SettingsError(f"{unfit[0]}= cannot be set: {UNFIT[unfit[0]]}. Leave it out.")
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     for name, (low, high) in LIMITS.items():
-        value: Any = given.get(name, low)
-        kind: Any = numbers.Integral if isinstance(low, int) else numbers.Real
-        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
-            wanted = f"{'an integer' if isinstance(low, int) else 'a finite number'} from {low:g} to {high:g}"
-            raise SettingsError(f"{name} is {shorten(value)}. Give {wanted}.")
+        require_number(name, given.get(name, low), low, high)
     device = torch.device("cpu") if given.get("use_cpu") else best_device()
     asked = [given.get("eval_strategy"), given.get("save_strategy")]
     rhythm = next((strategy for strategy in asked if strategy in ("epoch", "steps")), "epoch")

@@ -247,6 +247,32 @@ def test_refuses_what_was_loaded_elsewhere(tmp_path: Path, name: str):
         et.predict_proba(TEXTS, model, FastTokenizer.from_pretrained(folder))
 
 
+def test_trainer_predicts_alike_before_it_trains(tmp_path: Path):
+    """Where the configuration names another padding token than the tokenizer."""
+    folder = make_checkpoint("gpt2", tmp_path, pad_token_id=5)
+    split = Dataset.from_dict({"text": TEXTS[2:], "label": [0, 1, 2]}).cast_column("label", ClassLabel(names=NAMES))
+    settings = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 3, "use_cpu": True, "output_dir": tmp_path / "out"}
+    trainer = et.build_trainer(DatasetDict(train=split, validation=split), folder, **settings)
+    logits = torch.tensor(trainer.predict(trainer.eval_dataset).predictions)
+    expected = probabilities(trainer.model, trainer.processing_class, TEXTS[2:])
+    np.testing.assert_allclose(logits.softmax(dim=1), expected, atol=1e-6)
+
+
+def test_missing_padding_token_is_said(tmp_path: Path):
+    """The configuration names none; and one that was added has no embedding yet."""
+    folder = make_checkpoint("gpt2", tmp_path, AutoModelForSequenceClassification, num_labels=3)
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), et.load_tokenizer(folder)
+    with pytest.raises(et.CheckpointError, match="Load it with load_classifier"):
+        et.predict_proba(TEXTS, model, tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    calls = (lambda: et.load_tokenizer(folder), lambda: et.load_classifier(folder, NAMES, "cpu"))
+    split, encoder = Dataset.from_dict({"text": TEXTS[:1]}), et.load_encoder(folder, "cpu")
+    for call in (*calls, lambda: et.extract_hidden_states(split, encoder, tokenizer, cache=False)):
+        with pytest.raises(et.CheckpointError, match=r"resize_token_embeddings\(len\(tokenizer\)\)"):
+            call()
+
+
 def test_padding_with_an_ordinary_token_does_not_change_how_texts_are_divided(tmp_path: Path):
     folder = make_checkpoint("gpt2", tmp_path / "a", AutoModelForSequenceClassification, num_labels=3, pad_token_id=5)
     tokenizer, model = et.load_tokenizer(folder), et.load_classifier(folder, NAMES, "cpu")

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -80,8 +81,9 @@ def test_predicted_label_is_explained_and_the_model_left_as_it_was(model, tokeni
     predicted = predict_proba(TEXT, model, tokenizer).loc[0].idxmax()
     expected = explain(TEXT, model, tokenizer, label=predicted)
     model.train().requires_grad_(False)
-    with torch.no_grad():
-        assert explain(TEXT, model, tokenizer).equals(expected)  # without dropout
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert explain(TEXT, model, tokenizer, steps=np.int64(50)).equals(expected)  # without dropout
     assert model.training
     assert all(not p.requires_grad and p.grad is None for p in model.parameters())
 
@@ -119,6 +121,7 @@ def test_what_is_refused(model, tokenizer):
     refused = (
         ({"label": "joy"}, "no label 'joy'.*no, yes, maybe"),
         ({"steps": 0}, "steps is 0"),
+        ({"steps": True}, "steps is True"),
         ({"steps": 2.5}, "2.5"),
     )
     for options, said in refused:

@@ -102,6 +102,7 @@ def test_over_long_text_is_said(small, encoder, tokenizer):
 
 def test_padding_of_a_tokenized_split_is_not_read(small, encoder, tokenizer):
     padded = small["test"].map(lambda batch: tokenizer(batch["text"], padding=True), batched=True)
+    padded = padded.remove_columns("text")
     found, expected = (
         states(data, encoder, tokenizer, pooling="mean", cache=False) for data in (padded, small["test"])
     )
@@ -110,9 +111,18 @@ def test_padding_of_a_tokenized_split_is_not_read(small, encoder, tokenizer):
 
 @pytest.mark.parametrize("ids", [None, [], [1, -1], [10**6]])
 def test_ids_of_another_tokenizer_are_refused(encoder, tokenizer, ids):
-    split = Dataset.from_dict({"input_ids": [[101, 102], ids]})
+    masks = [[1, 1], None if ids is None else [1] * len(ids)]
+    split = Dataset.from_dict({"input_ids": [[101, 102], ids], "attention_mask": masks})
     with pytest.raises(et.TutorialError, match=r"row 1|\[1\]"):
         et.extract_hidden_states(split, encoder, tokenizer, cache=False)
+    with pytest.raises(et.DataError, match="has no 'text'"):  # without the mask, padding cannot be told from tokens
+        et.extract_hidden_states(split.remove_columns("attention_mask"), encoder, tokenizer, cache=False)
+
+
+def test_texts_are_read_and_not_the_ids_of_another_tokenizer(small, encoder, tokenizer):
+    other = small["test"].map(lambda row: {"input_ids": [101, 7, 102], "attention_mask": [1] * 3})
+    found, expected = (states(data, encoder, tokenizer, cache=False) for data in (other, small["test"]))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_missing_text_is_named(encoder, tokenizer):
@@ -153,6 +163,16 @@ def test_other_texts_orders_weights_and_options_have_vectors_of_their_own(small,
         np.testing.assert_array_equal(kept, computed)
 
 
+@pytest.mark.filterwarnings("ignore:torch:UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.skipif(torch.backends.quantized.engine == "none", reason="nothing computes in int8")
+def test_quantized_encoder_is_not_cached(small, encoder, tokenizer, artifacts):
+    quantized = torch.ao.quantization.quantize_dynamic(copy.deepcopy(encoder), {torch.nn.Linear})
+    found = states(small["test"], quantized, tokenizer, precision="float32")
+    exact = states(small["test"], encoder, tokenizer, precision="float32", cache=False)
+    np.testing.assert_allclose(found, exact, atol=0.2)
+    assert not artifacts.exists()
+
+
 def test_dropout_is_off_and_the_mode_is_kept(small, tiny_checkpoint, tokenizer):
     encoder = et.load_encoder(tiny_checkpoint, "cpu")
     expected = states(small["test"], encoder, tokenizer, cache=False)
@@ -191,11 +211,22 @@ def test_projection_is_seeded():
     assert not np.allclose(first, et.project_2d(X, seed=2))
 
 
-@pytest.mark.parametrize("X", [None, np.zeros(3), np.eye(3), np.full((12, 3), np.nan), [["a"] * 3] * 9], ids=str)
+@pytest.mark.parametrize(
+    "X",
+    [None, np.zeros(3), np.eye(3), np.full((12, 3), np.nan), [["a"] * 3] * 9, torch.ones(9, 3, requires_grad=True)],
+    ids=str,
+)
 def test_what_cannot_be_projected_is_refused(X):
     pytest.importorskip("umap")
     with pytest.raises(et.DataError, match="feature_matrix"):
         et.project_2d(X)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None, True, 2**32])
+def test_seed_of_a_projection_is_an_integer(seed):
+    pytest.importorskip("umap")
+    with pytest.raises(et.SettingsError, match=r"seed is .*an integer from 0 to 4,294,967,295\.$"):
+        et.project_2d(np.eye(9), seed=seed)
 
 
 def test_projection_without_umap_names_the_extra(monkeypatch):

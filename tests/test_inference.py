@@ -187,11 +187,12 @@ def test_context_is_what_tokenizer_and_model_both_read(tokenizer, tmp_path, conf
         assert frame["attribution"].iloc[limit - 2 :].eq(0).all()
     split = Dataset.from_dict({"text": [long]})
     with pytest.warns(et.DataWarning, match=f"the {limit} tokens"):
-        fits = et.tokenize(split, et.load_tokenizer(tmp_path))
+        fits = et.tokenize(split, et.load_tokenizer(tmp_path)).remove_columns("text")
     et.extract_hidden_states(fits, model, tokenizer, cache=False)
     tokenizer.model_max_length = 512
+    uncut = et.tokenize(split, tokenizer).remove_columns("text")
     with pytest.raises(et.CheckpointError, match=rf"72 tokens.*reads {limit}"):
-        et.extract_hidden_states(et.tokenize(split, tokenizer), model, tokenizer, cache=False)
+        et.extract_hidden_states(uncut, model, tokenizer, cache=False)
 
 
 def test_threads_share_a_tokenizer_and_a_model(own, tokenizer):
@@ -219,7 +220,7 @@ def test_batches_of_a_size_give_the_same(model, tokenizer, capsys):
     hook = model.register_forward_pre_hook(
         lambda m, a, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    few = et.predict_proba(TEXTS, model, tokenizer, batch_size=4, progress=False)
+    few = et.predict_proba(TEXTS, model, tokenizer, batch_size=np.int64(4), progress=False)
     hook.remove()
     assert sizes == [4, 2]
     pd.testing.assert_frame_equal(few, et.predict_proba(TEXTS, model, tokenizer))

@@ -14,7 +14,7 @@ import uvicorn
 from datasets import load_from_disk
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from transformers import BertConfig, BertForSequenceClassification, Trainer
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerState
 
 import emotion_tutorial as et
 from emotion_tutorial.__main__ import main
@@ -54,6 +54,34 @@ def test_finetune_trains_once_and_serve_exports(data, tiny_checkpoint, tmp_path,
     assert [args.use_cpu for args in trained] == [True]
     main(["serve", first["model"]])
     assert answers(served.pop())
+
+
+@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+def test_finetune_ends_after_a_full_disk_at_the_last_save(data, tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    save = TrainerState.save_to_json
+
+    def fail(self, path):
+        if Path(path).parent.name == "model":
+            raise OSError(28, "No space left on device")
+        save(self, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainerState, "save_to_json", fail)
+        with pytest.raises(SystemExit, match="No space left"):
+            main(finetune(data, tiny_checkpoint, tmp_path))
+    main(finetune(data, tiny_checkpoint, tmp_path))
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["training_seconds"] is None
+    assert et.load_classifier(said["model"], device="cpu").config.num_labels == 6
+
+
+def test_finetune_replaces_the_head_of_a_classifier_when_asked(data, tmp_path, capsys):
+    command = finetune(data, saved(tmp_path / "other"), tmp_path / "out")
+    with pytest.raises(SystemExit, match=r"labels no, yes, .* new_head=True\.$"):
+        main(command)
+    main([*command, "--new-head"])
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert et.load_classifier(said["model"], device="cpu").config.num_labels == 6
 
 
 def answers(app: FastAPI) -> dict[str, float]:
@@ -154,6 +182,19 @@ def test_extract_writes_what_datasets_reads(data, tiny_checkpoint, tokenizer, tm
     for split in splits:
         assert found[split]["text"][:] == splits[split]["text"][:]
         np.testing.assert_allclose(found[split]["hidden_state"][:], expected[split]["hidden_state"][:], atol=1e-5)
+
+
+def test_output_may_be_in_the_home_folder_and_not_in_place_of_the_texts(data, tiny_checkpoint, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    et.load_splits(data).save_to_disk(tmp_path / "texts")
+    command = ["extract", "--data", str(tmp_path / "texts"), "--checkpoint", str(tiny_checkpoint), "--cpu"]
+    for output, said in (("~/texts", "holds the texts"), ("", "Give the path")):
+        with pytest.raises(SystemExit, match=f"^SettingsError: .*{said}"):
+            main([*command, f"--output={output}"])
+    assert load_from_disk(tmp_path / "texts")["test"].column_names == ["text", "label"]
+    main([*command, "--output=~/states"])
+    assert "hidden_state" in load_from_disk(tmp_path / "states")["test"].column_names
 
 
 def test_error_of_the_input_is_one_line_and_exit_code_1(tmp_path, tiny_checkpoint):

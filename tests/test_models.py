@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 import emotion_tutorial as et
 from emotion_tutorial import checkpoints, devices
@@ -83,6 +83,16 @@ def test_saved_classifier_takes_a_new_head_when_asked(saved):
     assert other.classifier.weight.shape[0] == 3
     for ours, theirs in zip(own.bert.parameters(), other.bert.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("new_head", [True, False])
+def test_head_of_another_task_is_not_taken_for_a_new_one(tiny_checkpoint, tmp_path, new_head):
+    tagger = AutoModelForTokenClassification.from_pretrained(tiny_checkpoint, id2label={0: "O", 1: "PER"})
+    tagger.classifier.weight.data.fill_(7)
+    tagger.save_pretrained(tmp_path)
+    classifier = et.load_classifier(tmp_path, ["cat", "dog"], "cpu", new_head=new_head)
+    assert classifier.classifier.weight.abs().max() < 1
+    assert torch.equal(classifier.get_input_embeddings().weight, tagger.get_input_embeddings().weight)
 
 
 def test_classifier_without_labels_is_refused(tiny_checkpoint):

@@ -12,8 +12,8 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from emotion_tutorial import DataError
-from emotion_tutorial.texts import as_column, as_labels, as_texts, require_labeled
+from emotion_tutorial import DataError, SettingsError
+from emotion_tutorial.texts import as_column, as_labels, as_texts, require_labeled, require_number
 from emotion_tutorial.words import LONGEST, find_words, word_spans
 
 Mood = enum.Enum("Mood", {"A": "a", "B": "b"}, type=str)
@@ -144,3 +144,16 @@ def test_long_pieces_and_scripts_without_spaces_are_divided():
         3,
         1,
     ]
+
+
+def test_numbers_of_any_library_and_nothing_else():
+    for value in (1, 5, np.int64(3), np.uint8(5)):
+        require_number("size", value, 1, 5)
+    for value in (0.5, 1, np.float32(2.5)):
+        require_number("rate", value, 0.5, np.inf)
+    for value in (0, 6, 2.0, True, np.bool_(True), "3", None, [3], np.array([3]), np.nan):
+        with pytest.raises(SettingsError, match=r"size is .*an integer from 1 to 5\.$"):
+            require_number("size", value, 1, 5)
+    for value in (0, np.inf, np.nan, True, "1", 1j):
+        with pytest.raises(SettingsError, match=r"rate is .*a finite number from 0\.5"):
+            require_number("rate", value, 0.5, np.inf)

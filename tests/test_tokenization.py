@@ -25,6 +25,14 @@ def test_tokenize_adds_unpadded_columns(small, tokenizer):
         assert row["attention_mask"] == [1] * len(row["input_ids"])
 
 
+def test_split_without_rows_has_the_same_columns(small, tokenizer):
+    splits = DatasetDict(small, test=small["test"].select([]))
+    for given in (splits, et.tokenize(splits, tokenizer)):
+        tokenized = et.tokenize(given, tokenizer)
+        assert tokenized["test"].features == tokenized["train"].features
+        assert tokenized["test"].num_rows == 0
+
+
 def test_only_texts_beyond_the_context_are_said_to_be_cut(tokenizer):
     splits = DatasetDict(test=Dataset.from_dict({"text": ["short", "word " * 510, "word " * 511]}))
     with pytest.warns(et.DataWarning, match=r"1 texts of split 'test' .* 512 tokens .*row 2 \(513 tokens\)") as caught:

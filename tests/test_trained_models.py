@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, DatasetDict, Value
 from pets import QUIETLY, SETTINGS, accuracies, build, make_splits, predictions
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 import emotion_tutorial as et
 
@@ -119,6 +119,8 @@ def test_what_cannot_shape_a_model_does_not_train_it_again(splits, profile, tmp_
         ({"profile": "quick"}, "get_profile"),
         ({"learning_rate": 1e7}, "diverged"),
         ({"folder": ""}, "folder"),
+        ({"save_only_model": True}, "save_only_model"),
+        ({"resume_from_checkpoint": True}, "resume_from_checkpoint"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(splits, profile, tmp_path, options, said):
@@ -326,14 +328,17 @@ def test_every_other_error_is_raised_and_leaves_all_checkpoints(
 
 
 @pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
-def test_set_aside_checkpoints_stay_until_the_training_is_finished(splits, profile, tmp_path, killed, monkeypatch):
+def test_set_aside_checkpoints_stay(splits, profile, tmp_path, killed, monkeypatch):
     (killed / "optimizer.pt").write_bytes(b"")
     before = content(killed)
-    fail_at(monkeypatch, 15, RuntimeError("in the third epoch"))  # after checkpoint-20 was made again
-    with pytest.raises(RuntimeError, match="in the third epoch"):
-        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    assert content(killed.with_name("damaged-1-checkpoint-20")) == before
+    with monkeypatch.context() as patched:
+        fail_at(patched, 15, RuntimeError("in the third epoch"))  # after checkpoint-20 was made again
+        with pytest.raises(RuntimeError, match="in the third epoch"):
+            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert content(killed) != before
+    et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert [path.name for path in killed.parent.iterdir()] == ["damaged-1-checkpoint-20"]
+    assert content(killed.with_name("damaged-1-checkpoint-20")) == before
 
 
 def test_file_that_may_not_be_read_is_not_a_damaged_one(splits, profile, tmp_path, killed):
@@ -385,13 +390,53 @@ def test_kill_at_the_last_save_trains_no_step_more(splits, profile, tmp_path, mo
     np.testing.assert_array_equal(weights(again), weights(whole))
 
 
-def test_training_further_leaves_what_is_kept(splits, profile, tmp_path):
-    et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    kept = {path: path.read_bytes() for path in tmp_path.glob("fine-tuned-*/*")}
-    found = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    found.train()
-    found.save_model()
-    assert {path: path.read_bytes() for path in tmp_path.glob(f"{next(iter(kept)).parent.name}/*")} == kept
+@pytest.mark.parametrize("found_again", [True, False])
+def test_training_further_leaves_what_is_kept_and_is_not_taken_for_it(splits, profile, tmp_path, found_again):
+    ask = partial(et.load_or_train, splits, dataclasses.replace(profile, epochs=1), folder=tmp_path, **QUIETLY)
+    trainer = ask()
+    [finished] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    kept, expected = content(finished), weights(trainer)
+    trainer = ask() if found_again else trainer
+    trainer.train()
+    trainer.save_model()
+    assert content(finished) == kept
+    shutil.rmtree(finished)
+    further = content(Path(trainer.args.output_dir))
+    np.testing.assert_array_equal(weights(ask()), expected)
+    assert content(Path(trainer.args.output_dir)) == further
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "options"),
+    [(1, {}), (6, {}), (1, {"save_strategy": "no"})],
+    ids=["weights", "optimizer", "finished model"],
+)
+def test_full_disk_is_an_error_of_the_system(splits, profile, tmp_path, megabytes, options):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    one = dataclasses.replace(profile, epochs=1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 10**6, before[1]))
+    try:
+        with pytest.raises(OSError, match=rf"is the disk full\?.*{tmp_path}"):
+            et.load_or_train(splits, one, folder=tmp_path, **options, **QUIETLY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_classifier_that_is_loaded_beside_a_training_does_not_shape_it(trained, splits, tiny_checkpoint, tmp_path):
+    began = threading.Event()
+
+    class Begin(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            began.set()
+
+    trainer = build(splits, tiny_checkpoint, tmp_path, callbacks=[Begin()])
+    with ThreadPoolExecutor(1) as threads:
+        training = threads.submit(trainer.train)
+        assert began.wait(60)
+        et.load_classifier(tiny_checkpoint, ["a", "b"], "cpu")
+        training.result()
+    np.testing.assert_array_equal(predictions(trainer, splits), predictions(trained, splits))
 
 
 def test_trainings_in_threads_do_not_shape_each_other(splits, profile, tmp_path):

@@ -44,6 +44,17 @@ def test_predictions_are_in_the_order_of_the_rows(trained, splits):
     assert trained.eval_dataset["text"][:] == splits["validation"]["text"][:]
 
 
+@pytest.mark.parametrize("label", [-1, 2, None])
+def test_hidden_labels_are_named_and_can_be_left_out(trained, splits, label):
+    labels = [*splits["test"]["label"][:-1], label]
+    hidden = Dataset.from_dict({"text": splits["test"]["text"][:], "label": labels})
+    tokenized = et.tokenize(hidden, trained.processing_class)
+    with pytest.raises(et.DataError, match=r"label\[50\] is .*remove_columns\('label'\)"):
+        trained.predict(tokenized)
+    found = trained.predict(tokenized.remove_columns("label"))
+    np.testing.assert_allclose(found.predictions, predictions(trained, splits), atol=1e-6)
+
+
 def test_training_batches_are_grouped_by_length(splits, tiny_checkpoint, tmp_path):
     many = DatasetDict(splits, train=concatenate_datasets([splits["train"]] * 10))
 
@@ -216,6 +227,7 @@ def test_fp16_turns_our_bf16_off(splits, tiny_checkpoint, tmp_path, monkeypatch)
         {"lr_scheduler_type": "warmup_stable_decay"},
         {"dataloader_drop_last": True},
         {"label_names": ["cat", "dog"]},
+        {"resume_from_checkpoint": "checkpoint-10"},
         {"data_seed": "a"},
     ],
     ids=repr,
@@ -252,12 +264,13 @@ def test_splits_that_cannot_be_trained_on_are_refused(splits, tiny_checkpoint, t
         build(change(DatasetDict(splits)), tiny_checkpoint, tmp_path)
 
 
-def test_checkpoints_of_an_earlier_training_are_renamed(splits, tiny_checkpoint, tmp_path):
+@pytest.mark.parametrize("arguments", [(), (None,)], ids=str)
+def test_checkpoints_of_an_earlier_training_are_renamed(splits, tiny_checkpoint, tmp_path, arguments):
     (tmp_path / "checkpoint-10").mkdir()
     (tmp_path / "checkpoint-10" / "mine").write_text("kept")
     trainer = build(splits, tiny_checkpoint, tmp_path)
     with pytest.warns(et.TrainingWarning, match="is now called earlier-1-checkpoint-10"):
-        trainer.train()
+        trainer.train(*arguments)
     assert (tmp_path / "earlier-1-checkpoint-10" / "mine").read_text() == "kept"
     assert {path.name for path in tmp_path.glob("checkpoint-*")} <= {"checkpoint-10", "checkpoint-20", "checkpoint-30"}
 
