@@ -207,3 +207,8 @@ def test_what_cannot_be_drawn_is_refused(call, said):
 @pytest.mark.parametrize("distance", [0, 1e-12, 1e9])
 def test_points_in_one_place_are_drawn(distance):
     et.plot_hexbins(POINTS.assign(X=[3, 3 + distance]), [0, 1], ["a", "b"]).canvas.draw()
+
+
+def test_methods_have_colors_of_their_own():
+    assert len({*et.METHOD_COLORS.values()}) == len(et.METHOD_COLORS)
+    assert {"majority", "bag of words", "probe", "fine-tuned"} <= et.METHOD_COLORS.keys()
