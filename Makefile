@@ -15,10 +15,10 @@ notebooks: $(READY)  ## execute all notebooks on the profile, and build the site
 	$(BIN)/python tools/pages.py notebooks
 
 test: lint  ## lint, types, unit tests with coverage, notebooks
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 test-all: lint  ## also what takes minutes: the notebooks on other data
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .
