@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
 from datasets import DatasetDict
@@ -25,6 +24,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from tables import pages, refresh
 
 import emotion_tutorial as et
 from emotion_tutorial.caching import digest
@@ -166,29 +166,6 @@ def draw(results: dict[str, Any], path: Path) -> None:
     ax.set_title("Six emotions: how often each classifier is right", loc="left", fontweight="bold", pad=30)
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.18, 1.0), frameon=False, fontsize=9)
     figure.savefig(path, dpi=200)
-
-
-def write_tables(text: str, made: dict[str, str]) -> str:
-    """Return a text with every table between `<!-- results: NAME -->` and `<!-- end of results -->` made anew."""
-    pattern = r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)"
-    return re.sub(pattern, lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", text, flags=re.DOTALL)
-
-
-def pages() -> list[Path]:
-    """Return the files that may have such tables."""
-    card = ROOT / "emotion_tutorial" / "corpus" / "README.md"
-    return [ROOT / "README.md", card, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
-
-
-def refresh(path: Path, made: dict[str, str]) -> str:
-    """Return the content of a file with its tables made anew."""
-    if path.suffix != ".ipynb":
-        return write_tables(path.read_text(encoding="utf-8"), made)
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = write_tables(cell.source, made)
-    return nbformat.writes(notebook) + "\n"
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from emotion_tutorial.caching import digest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from results import RESULTS, fit_cheap, pages, refresh, tables, write_tables  # noqa: E402
+from results import RESULTS, fit_cheap, tables  # noqa: E402
+from tables import pages, refresh, write_tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
