@@ -1,30 +1,35 @@
-"""Measure the models of notebooks 3 and 4 on the bundled texts and on real tweets, and write the numbers down.
+"""Measure everything that the course prints and does not compute live, in parts that can be run alone.
 
-`python benchmarks/results.py --real FOLDER` measures, and writes docs/results.json and the tables that are made from it
-in the README, the data card and the notebooks. FOLDER has the real train.txt and val.txt; their test split is cut from
-train. Without `--real`, only the tables are written again.
+`python benchmarks/results.py --tweets FOLDER` runs the parts that are not yet in docs/results.json, one after the
+other, and writes each down as soon as it is done: what was predicted for each text into docs/predictions.parquet, how
+probable each given label is into docs/label_errors.parquet, and what follows from these into docs/results.json. An
+interrupted part goes on with the training in which it was. Trained models are kept in the folder `build/results`.
+
+`--parts NAME ...` runs only these, again if they are there. FOLDER has the published train.txt, val.txt and test.txt of
+dair-ai/emotion. `python benchmarks/tables.py` then writes the tables and figures that are made from the numbers.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from datasets import DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from scipy.special import softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from tables import pages, refresh
+from summaries import SUMMARIES, rounded
 
 import emotion_tutorial as et
 from emotion_tutorial.caching import digest
@@ -32,162 +37,198 @@ from emotion_tutorial.corpus import EMOTIONS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results.json"
-FIGURE = ROOT / "docs" / "images" / "results.png"
+PREDICTIONS = ROOT / "docs" / "predictions.parquet"
+LABEL_ERRORS = ROOT / "docs" / "label_errors.parquet"
+TRAINED = ROOT / "build" / "results"
 SEEDS = (0, 1, 2)
-NAMES = {
-    "majority": "majority class",
-    "tfidf": "TF-IDF and logistic regression, scikit-learn's defaults",
-    "bag_of_words": "bag of words, `fit_bag_of_words`",
-    "probe_cls": "probe on [CLS]",
-    "probe_mean": "probe on the mean",
-    "fine_tuned": "fine-tuned, mean of three seeds",
-}
-KINDS = ("explicit", "situation", "contrast", "irony")
-DRAWN = {"bag_of_words": "#7f8c99", "probe_mean": "#56b4e9", "fine_tuned": "#d55e00"}
-"""The models in the figure, and their colors."""
+FOLDS = 3
+"""Of the search for wrong labels: as many for each judge."""
+JUDGES = ("bag_of_words", "probe", "fine_tuned", "combined")
+PLANTED = 0.05
+"""The share of the tweets' labels that are replaced, before wrong ones are looked for."""
+
+Rows = pd.DataFrame
 
 
-def score(y: np.ndarray, runs: list[np.ndarray]) -> dict[str, Any]:
-    """Return accuracy and macro F1, means over runs of (texts,) ids, and the 95% interval over the texts."""
-    overall = [et.evaluate(y, predicted, EMOTIONS).query("name == 'overall'").set_index("metric") for predicted in runs]
-    right = np.mean([predicted == y for predicted in runs], axis=0)
-    drawn = np.random.default_rng(0).integers(len(y), size=(2000, len(y)))
-    low, high = np.percentile(right[drawn].mean(axis=1), [2.5, 97.5])
-    found = {"accuracy": right.mean(), "low": low, "high": high}
-    found["macro_f1"] = np.mean([frame.loc["macro_f1", "value"] for frame in overall])
-    if len(runs) > 1:
-        found["std"] = np.std([(predicted == y).mean() for predicted in runs], ddof=1)
-    rounded = {name: round(float(value), 4) for name, value in found.items()}
-    return rounded | ({"seeds": [round(float((run == y).mean()), 4) for run in runs]} if len(runs) > 1 else {})
+class Texts:
+    """The two sets of texts, with the profile that fits each."""
+
+    def __init__(self, tweets: Path | None):
+        self.profiles = {"bundled": et.get_profile("quick"), "tweets": et.get_profile("real")}
+        self.folder = tweets
+        self.loaded: dict[str, DatasetDict] = {}
+
+    def __getitem__(self, data: str) -> DatasetDict:
+        if data not in self.loaded:
+            if data == "tweets" and self.folder is None:
+                raise SystemExit("Name the folder of the tweets: --tweets FOLDER")
+            source = "embedded" if data == "bundled" else self.folder
+            self.loaded[data] = et.load_splits(source, label_names=EMOTIONS)
+        return self.loaded[data]
 
 
-def fit_cheap(splits: DatasetDict) -> dict[str, Any]:
-    """Return the classifiers that are fitted in seconds, by their key in `NAMES`."""
+def rows_of(dataset: Dataset, predicted: np.ndarray, **about: Any) -> Rows:
+    """Return one row for each text: its true and predicted id and, if they were given, the label's probabilities."""
+    frame = pd.DataFrame(about | {"row": np.arange(len(dataset)), "label": dataset["label"][:]})
+    probabilities = predicted if predicted.ndim == 2 else np.full((len(dataset), len(EMOTIONS)), np.nan)
+    frame["predicted"] = predicted.argmax(axis=1) if predicted.ndim == 2 else predicted
+    columns = pd.DataFrame(probabilities.astype(np.float32), columns=EMOTIONS)
+    return pd.concat([frame.astype({"label": "int8", "predicted": "int8", "row": "int32"}), columns], axis=1)
+
+
+def cheap_classifiers(splits: DatasetDict) -> dict[str, Any]:
+    """Return the classifiers of texts that need no encoder, fitted."""
     texts, y = splits["train"]["text"][:], splits["train"]["label"][:]
-    tfidf = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    majority = DummyClassifier(strategy="most_frequent")
-    fitted = {"majority": majority.fit(texts, y), "tfidf": tfidf.fit(texts, y)}
-    return fitted | {"bag_of_words": et.fit_bag_of_words(texts, y)}
-
-
-def measure(splits: DatasetDict, profile: et.Profile) -> dict[str, Any]:
-    """Train everything; return the scores on validation and test, and by kind if the texts are the bundled ones."""
-    judged = ("validation", "test")
-    truth = {split: np.array(splits[split]["label"][:]) for split in judged}
-    runs: dict[str, dict[str, list[np.ndarray]]] = {name: {split: [] for split in judged} for name in NAMES}
-    for name, classifier in fit_cheap(splits).items():
-        for split in judged:
-            runs[name][split].append(classifier.predict(splits[split]["text"][:]))
-    encoder, tokenizer = et.load_encoder(profile.checkpoint), et.load_tokenizer(profile.checkpoint)
-    for pooling in ("cls", "mean"):
-        features = et.extract_hidden_states(splits, encoder, tokenizer, pooling=pooling, cache=False)
-        probe = et.fit_probe(*et.feature_matrix(features["train"]))
-        for split in judged:
-            runs[f"probe_{pooling}"][split].append(probe.predict(et.feature_matrix(features[split])[0]))
-    seconds = []
-    tokenized = et.tokenize(splits, tokenizer)
-    for seed in SEEDS:
-        settings = profile.hyperparameters | {"seed": seed}
-        with tempfile.TemporaryDirectory() as folder:
-            trainer: Any = et.build_trainer(tokenized, profile.checkpoint, output_dir=folder, **settings)
-            seconds.append(trainer.train().metrics["train_runtime"])
-            for split in judged:
-                runs["fine_tuned"][split].append(trainer.predict(tokenized[split]).predictions.argmax(axis=1))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    found: dict[str, Any] = {
-        "commit": commit.stdout.strip(),
-        "digest": digest(*splits.values()),
-        "rows": {split: len(dataset) for split, dataset in splits.items()},
-        "settings": profile.hyperparameters,
-        "checkpoint": profile.checkpoint,
-        "training_seconds": round(float(np.median(seconds))),
+    return {
+        "majority": DummyClassifier(strategy="most_frequent").fit(texts, y),
+        "TF-IDF": make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, y),
+        "bag of words": et.fit_bag_of_words(texts, y, tune=True),
     }
-    for split in judged:
-        found[split] = {name: score(truth[split], by_split[split]) for name, by_split in runs.items()}
-    if profile.data == "embedded":
-        notes = et.load_corpus_notes().query("split == 'test'")
-        rows = {kind: notes.loc[notes["kind"] == kind, "row"].to_numpy() for kind in KINDS}
-        found["kinds"] = {
-            kind: {"texts": len(at)}
-            | {name: score(truth["test"][at], [run[at] for run in by["test"]]) for name, by in runs.items()}
-            for kind, at in rows.items()
-        }
-    return found
+
+
+def behavior_pairs() -> Dataset:
+    """Return the behavioral pairs as a data set of texts and labels."""
+    pairs = et.load_behavior_pairs()
+    columns = {"text": pairs["text"].tolist(), "label": pairs["label"].map(EMOTIONS.index).tolist()}
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(EMOTIONS))})
+    return Dataset.from_dict(columns, features=features)
+
+
+def judged_texts(data: str, splits: DatasetDict) -> dict[str, Dataset]:
+    """Return what is predicted: validation, test and, for a model of the bundled texts, the pairs."""
+    judged = {split: splits[split] for split in ("validation", "test")}
+    return judged | ({"pairs": behavior_pairs()} if data == "bundled" else {})
+
+
+def scores(data: str, texts: Texts) -> Rows:
+    """Predict validation, test and pairs with every classifier."""
+    splits, profile = texts[data], texts.profiles[data]
+    judged = judged_texts(data, splits)
+    found = []
+    for method, classifier in cheap_classifiers(splits).items():
+        for split, dataset in judged.items():
+            predicted = classifier.predict(dataset["text"][:])
+            found.append(rows_of(dataset, predicted, data=data, split=split, method=method, seed=0))
+    encoder, tokenizer = et.load_encoder(profile.checkpoint), et.load_tokenizer(profile.checkpoint)
+    parts = DatasetDict(train=splits["train"], **judged)
+    poolings: dict[str, Any] = {"probe on [CLS]": "cls", "probe": "mean"}
+    for method, pooling in poolings.items():
+        features = et.extract_hidden_states(parts, encoder, tokenizer, pooling=pooling, cache=False)
+        probe = et.fit_probe(*et.feature_matrix(features["train"]), tune=True)
+        for split, dataset in judged.items():
+            predicted = probe.predict(et.feature_matrix(features[split])[0])
+            found.append(rows_of(dataset, predicted, data=data, split=split, method=method, seed=0))
+    return pd.concat([*found, *fine_tuned(data, texts, "fine-tuned")], ignore_index=True)
+
+
+def fine_tuned(data: str, texts: Texts, method: str, **settings: Any) -> Iterator[Rows]:
+    """Fine-tune once for each seed, and predict."""
+    splits, profile = texts[data], texts.profiles[data]
+    for seed in SEEDS:
+        trainer: Any = et.load_or_train(splits, profile, folder=TRAINED, seed=seed, **settings)
+        for split, dataset in judged_texts(data, splits).items():
+            logits = trainer.predict(et.tokenize(dataset, trainer.processing_class)).predictions
+            probabilities = softmax(logits.astype(np.float64), axis=1)
+            yield rows_of(dataset, probabilities, data=data, split=split, method=method, seed=seed)
+
+
+def class_weights(texts: Texts) -> Rows:
+    """Fine-tune with class weights, as long as without; keep the epoch with the best macro F1."""
+    settings = {"class_weights": "balanced", "metric_for_best_model": "macro_f1"}
+    found = pd.concat(fine_tuned("bundled", texts, "fine-tuned, class weights", **settings), ignore_index=True)
+    return found[found["split"] == "validation"]
+
+
+def label_errors(data: str, texts: Texts) -> Rows:
+    """Ask each judge about the labels of 4,000 training texts, of which one in twenty is wrong."""
+    train, profile = texts[data]["train"].select(range(4000)), texts.profiles[data]
+    truth = np.array(train["label"][:])
+    given = truth.copy()
+    if data == "bundled":
+        truth = et.load_corpus_notes().query("split == 'train'").sort_values("row")["true_label"].to_numpy()
+    else:
+        random = np.random.default_rng(0)
+        rows = random.choice(len(given), round(PLANTED * len(given)), replace=False)
+        given[rows] = (given[rows] + random.integers(1, len(EMOTIONS), size=len(rows))) % len(EMOTIONS)
+    found = []
+    for judge in JUDGES:
+        how: dict[str, Any] = {"method": judge, "folds": FOLDS, "profile": profile}
+        frame = et.find_label_errors(train["text"][:], given, EMOTIONS, **how).sort_index()
+        about = {"data": data, "method": judge.replace("_", " "), "row": frame.index, "label": given, "truth": truth}
+        frame["suggested"] = frame["suggested_label"].map(EMOTIONS.index)
+        found.append(pd.DataFrame(about).join(frame[["suggested", "score", "likely_error"]]))
+    small = {"row": "int32", "label": "int8", "truth": "int8", "suggested": "int8", "score": "float32"}
+    return pd.concat(found, ignore_index=True).astype(small)
+
+
+PARTS: dict[str, tuple[Path, Callable[[Texts], Rows]]] = {
+    "bundled": (PREDICTIONS, lambda texts: scores("bundled", texts)),
+    "class weights": (PREDICTIONS, class_weights),
+    "label errors, bundled": (LABEL_ERRORS, lambda texts: label_errors("bundled", texts)),
+    "label errors, tweets": (LABEL_ERRORS, lambda texts: label_errors("tweets", texts)),
+    "tweets": (PREDICTIONS, lambda texts: scores("tweets", texts)),
+}
+"""The file into which each part goes, and what measures it; the test split of the tweets comes last."""
+
+
+def read(path: Path) -> Rows:
+    """Return what has been measured so far."""
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"part": []})
+
+
+def run(part: str, texts: Texts) -> None:
+    """Measure one part, and write down what was found, in which circumstances."""
+    path, measure = PARTS[part]
+    start = time.perf_counter()
+    rows = measure(texts).assign(part=part)
+    seconds = round(time.perf_counter() - start)
+    before = read(path)
+    others = before[before["part"] != part]
+    kept = pd.concat([others, rows], ignore_index=True) if len(others) else rows
+    kept.astype({"part": "category", "method": "category", "data": "category"}).to_parquet(path, compression="zstd")
+    data = "tweets" if "tweets" in part else "bundled"
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    results.setdefault("parts", {})[part] = {
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        ).stdout.strip(),
+        "machine": machine(),
+        "seconds": seconds,
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "scikit-learn")},
+        "data": digest(*texts[data].values()),
+        "rows": {split: len(dataset) for split, dataset in texts[data].items()},
+        "settings": texts.profiles[data].hyperparameters | {"seed": list(SEEDS)},
+        "checkpoint": texts.profiles[data].checkpoint,
+    }
+    RESULTS.write_text(json.dumps(summarize(results), indent=1) + "\n", encoding="utf-8")
+    print(f"{part}: {seconds} s", flush=True)
+
+
+def summarize(results: dict[str, Any]) -> dict[str, Any]:
+    """Compute from the predictions whatever can be computed from the parts that are there."""
+    predictions, errors = read(PREDICTIONS), read(LABEL_ERRORS)
+    found = {name: rounded(summary(predictions, errors)) for name, summary in SUMMARIES.items()}
+    return {"parts": results["parts"]} | {name: summary for name, summary in found.items() if summary}
 
 
 def machine() -> str:
-    """Name the processor and its number of cores."""
+    """Name the processor, its number of cores, and whether it computes in bfloat16."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.is_file() else ""
     model = re.search(r"model name\s*: (.+)", text)
-    return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()}"
-
-
-def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Return the Markdown tables by the name in their marker."""
-
-    def percent(cell: dict[str, float]) -> str:
-        return f"{100 * cell['accuracy']:.1f} ({100 * cell['low']:.1f} to {100 * cell['high']:.1f})"
-
-    def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-        lines = [list(head), *map(list, rows)]
-        lines.insert(1, ["---"] * len(lines[0]))
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-    both = [results["bundled"], results["real"]]
-    head = ("accuracy in %, 95% interval", "bundled texts", "real tweets")
-    by_split = {
-        split: table(head, ([name, *(percent(part[split][key]) for part in both)] for key, name in NAMES.items()))
-        for split in ("validation", "test")
-    }
-    kinds = results["bundled"]["kinds"]
-    kinds_head = ("test accuracy in %, 95% interval", *(f"{kind} ({kinds[kind]['texts']} texts)" for kind in KINDS))
-    by_kind = table(kinds_head, ([name, *(percent(kinds[kind][key]) for kind in KINDS)] for key, name in NAMES.items()))
-    return {**by_split, "kinds": by_kind}
-
-
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the test accuracy of three models on all bundled texts, on each kind of them, and on real tweets."""
-    bundled, real = results["bundled"], results["real"]
-    rows = {f"real tweets\n({real['rows']['test']:,} texts)": real["test"]}
-    rows[f"bundled texts\n({bundled['rows']['test']:,})"] = bundled["test"]
-    rows |= {f"bundled, {kind}\n({bundled['kinds'][kind]['texts']})": bundled["kinds"][kind] for kind in KINDS}
-    figure, ax = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
-    for i, (name, color) in enumerate(DRAWN.items()):
-        scores = pd.DataFrame([row[name] for row in rows.values()])
-        y = np.arange(len(rows)) + 0.22 * (i - 1)
-        ax.hlines(y, scores["low"], scores["high"], color=color, linewidth=2.5, alpha=0.6)
-        ax.plot(scores["accuracy"], y, "o", color=color, label=NAMES[name].split(", `")[0])
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set(xlim=(0.3, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy on the test split (bars: 95% interval)")
-    ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.grid(axis="x", color="0.92")
-    ax.set_title("Six emotions: how often each classifier is right", loc="left", fontweight="bold", pad=30)
-    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.18, 1.0), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=200)
+    fast = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if f" {flag}" in text]
+    return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()} ({', '.join(fast)})"
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, help="folder with the real train.txt and val.txt")
-    parser.add_argument("--keep-bundled", action="store_true", help="measure on the real tweets only")
+    parser.add_argument("--tweets", type=Path, help="folder with the published train.txt, val.txt and test.txt")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these, also if they are there")
     options = parser.parse_args()
-    if options.real:
-        results: dict[str, Any] = {"machine": machine(), "fine_tuning_seeds": SEEDS}
-        if options.keep_bundled:
-            results["bundled"] = json.loads(RESULTS.read_text(encoding="utf-8"))["bundled"]
-        else:
-            results["bundled"] = measure(et.load_splits("embedded"), et.get_profile("quick"))
-        results["real"] = measure(et.load_splits(options.real, label_names=EMOTIONS), et.get_profile("real"))
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    measured = json.loads(RESULTS.read_text(encoding="utf-8"))
-    draw(measured, FIGURE)
-    made = tables(measured)
-    for path in pages():
-        path.write_text(refresh(path, made), encoding="utf-8")
-    print("\n\n".join(made.values()))
+    there = json.loads(RESULTS.read_text(encoding="utf-8")).get("parts", {}) if RESULTS.is_file() else {}
+    for part in options.parts or [part for part in PARTS if part not in there]:
+        run(part, Texts(options.tweets))
 
 
 if __name__ == "__main__":

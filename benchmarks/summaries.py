@@ -1,4 +1,4 @@
-"""What follows from the predictions for each text: every number in docs/protocol.json."""
+"""What follows from the predictions for each text: every number in docs/results.json."""
 
 from collections.abc import Callable
 from functools import partial
@@ -198,4 +198,4 @@ SUMMARIES: dict[str, Callable[[Frame, Frame], dict[str, Any]]] = {
     "class_weights": class_weights,
     "label_errors": label_errors,
 }
-"""What each key of docs/protocol.json is computed by, from docs/predictions.parquet and docs/label_errors.parquet."""
+"""What each key of docs/results.json is computed by, from docs/predictions.parquet and docs/label_errors.parquet."""

@@ -1,4 +1,4 @@
-"""Write the tables and figures that are made from docs/protocol.json: `python benchmarks/tables.py`.
+"""Write the tables and figures that are made from docs/results.json: `python benchmarks/tables.py`.
 
 A table replaces what stands between `<!-- results: NAME -->` and `<!-- end of results -->` in the README, the data
 card, the guides and the notebooks. The figures go to docs/images.
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from protocol import LABEL_ERRORS, RESULTS, ROOT
+from results import LABEL_ERRORS, RESULTS, ROOT
 from summaries import KINDS
 
 import emotion_tutorial as et
@@ -131,7 +131,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "class_weights": ("class_weights", weights_table),
     "label_errors": ("label_errors", label_error_table),
 }
-"""Each table, with the key of docs/protocol.json that it needs."""
+"""Each table, with the key of docs/results.json that it needs."""
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
@@ -253,7 +253,7 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "class_weights": ("class_weights", draw_class_weights),
     "label_errors": ("label_errors", draw_label_errors),
 }
-"""Each figure, by its name in docs/images, with the key of docs/protocol.json that it needs."""
+"""Each figure, by its name in docs/images, with the key of docs/results.json that it needs."""
 
 
 def write_tables(text: str, made: dict[str, str]) -> str:

@@ -58,7 +58,7 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": str(output / "model"),
         "validation_accuracy": max(log["eval_accuracy"] for log in logs if "eval_accuracy" in log),
-        "test_accuracy": metrics.query("metric == 'accuracy'")["value"].item(),
+        "test_accuracy": metrics.loc[("overall", "accuracy"), "value"],
         # None: the training was interrupted after its last step.
         "training_seconds": next((log["train_runtime"] for log in logs[::-1] if "train_runtime" in log), None),
         "processes": trainer.args.world_size,

@@ -63,9 +63,9 @@ def evaluate(
     Returns
     -------
     DataFrame
-        `name` (a label name or `overall`), `metric` (`precision`, `recall`, `f1` of a class; `accuracy`, `macro_f1`,
-        `weighted_f1` overall), `value`, `low` and `high` (the interval, within 0 and 1), and `support` (the number of
-        texts that truly have the label). Precision, recall or F1 that would be 0 divided by 0 is 0, and its interval
+        Indexed by `name` (a label name or `overall`) and `metric` (`precision`, `recall`, `f1` of a class; `accuracy`,
+        `macro_f1`, `weighted_f1` overall). The columns: `value`, `low` and `high` (the interval, within 0 and 1), and
+        `support` (the number of texts that truly have the label). Precision, recall or F1 that would be 0 divided by 0 is 0, and its interval
         is 0 to 1, because the texts say nothing about it.
 
     Raises
@@ -111,7 +111,8 @@ def evaluate(
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     for metric, *row in zip(("macro_f1", "weighted_f1"), _mean_f1(cells, counts, classes), low, high, strict=True):
         rows.append(("overall", metric, *row, texts))
-    return pd.DataFrame(rows, columns=["name", "metric", "value", "low", "high", "support"])
+    columns = ["name", "metric", "value", "low", "high", "support"]
+    return pd.DataFrame(rows, columns=columns).set_index(["name", "metric"])
 
 
 def compare(

@@ -30,7 +30,7 @@ SAVED_FILES = "saved_files.json"
 """The digests of the files that `save_model` wrote, beside them: `push_model` uploads these and nothing else."""
 CARD, TOKENS = "README.md", "special_tokens_map.json"
 METRICS = ["name", "metric", "value", "low", "high", "support"]
-"""The columns, or levels of the index, of what `evaluate` returns."""
+"""The levels of the index, and the columns, of what `evaluate` returns."""
 PER_LABEL = ("precision", "recall", "f1")
 KNOWN_DATA = {"hub": HUB_DATASET, "embedded": "the bundled corpus of emotion_tutorial"}
 """Data sets of English texts with emotions, on which the card can say more."""
@@ -157,7 +157,7 @@ def _as_string(given: Any, option: str) -> str | None:
 def _rows_of(metrics: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return what `evaluate` found as rows, those on all labels together first."""
     frame = metrics if isinstance(metrics, pd.DataFrame) else pd.DataFrame()
-    frame = frame.reset_index(drop={"name", "metric"} <= {*frame.columns})
+    frame = frame.reset_index()
     if missing := [column for column in METRICS if column not in frame.columns]:
         raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
     frame[METRICS[2:]] = as_matrix(frame[METRICS[2:]], "metrics")

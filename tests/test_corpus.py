@@ -49,7 +49,7 @@ def test_texts_are_distinct_and_none_is_empty_or_long(splits):
 
 def test_notes_tell_which_labels_are_wrong_on_purpose(splits):
     notes = et.load_corpus_notes()
-    assert notes.groupby("split")["planted"].sum().to_dict() == {"train": 200, "validation": 50, "test": 0}
+    assert notes.groupby("split")["planted"].sum().to_dict() == {"train": 200, "validation": 0, "test": 0}
     planted = splits["train"]["label"].iloc[notes.query("split == 'train' and planted")["row"]]
     assert planted.value_counts(normalize=True).between(0.05, 0.35).all()  # spread over all labels
     assert planted.nunique() == 6

@@ -32,7 +32,7 @@ def test_values_are_those_of_scikit_learn(absent):
     rng, names = np.random.default_rng(len(absent)), list("abcde")
     y_true = rng.choice(np.setdiff1d(range(5), absent), 400)
     y_pred = np.where(rng.random(400) < 0.8, y_true, rng.integers(0, 4, 400))
-    found = evaluate(y_true, y_pred, names).set_index(["name", "metric"])["value"]
+    found = evaluate(y_true, y_pred, names)["value"]
     assert found["overall", "accuracy"] == pytest.approx(accuracy_score(y_true, y_pred))
     for average in ("macro", "weighted"):
         expected = f1_score(y_true, y_pred, average=average, zero_division=0)
@@ -44,7 +44,7 @@ def test_values_are_those_of_scikit_learn(absent):
 
 def test_intervals_of_many_texts_are_those_of_resampling(labels):
     y_true, y_pred = labels
-    found = evaluate(y_true, y_pred, NAMES, resamples=4000).set_index(["name", "metric"])[["low", "high"]]
+    found = evaluate(y_true, y_pred, NAMES, resamples=4000)[["low", "high"]]
     rows = np.random.default_rng(1).integers(0, len(y_true), (600, len(y_true)))
     f1 = [f1_score(y_true[r], y_pred[r], average=None) for r in rows]
     by_name = {"accuracy": [accuracy_score(y_true[r], y_pred[r]) for r in rows], "macro_f1": np.mean(f1, axis=1)}
@@ -56,20 +56,21 @@ def test_intervals_of_many_texts_are_those_of_resampling(labels):
 
 def test_few_texts_leave_room_for_doubt():
     """Wilson's interval of 10 of 10 is 72% to 1, and where there is no text everything is possible."""
-    found = evaluate([0] * 10, [0] * 10, NAMES).set_index(["name", "metric"])
+    found = evaluate([0] * 10, [0] * 10, NAMES)
     for of in (("overall", "accuracy"), ("a", "precision"), ("a", "recall")):
         assert found.loc[of, ["value", "low", "high"]].tolist() == pytest.approx([1, 0.7225, 1], abs=1e-4)
     assert found.loc[("a", "f1"), "low"] == pytest.approx(2 * 0.7225 / 1.7225, abs=1e-4)
     for metric in ("precision", "recall", "f1"):
         assert found.loc[("b", metric), ["value", "low", "high"]].tolist() == [0, 0, 1]
-    wrong = evaluate([0, 0, 1], [1, 1, 0], NAMES).set_index("metric").loc["accuracy"]
+    wrong = evaluate([0, 0, 1], [1, 1, 0], NAMES).loc[("overall", "accuracy")]
     assert wrong[["value", "low"]].tolist() == [0, 0]
     assert wrong["high"] == pytest.approx(0.5615, abs=1e-4)
 
 
 def test_shape_support_and_seed(labels):
     report = evaluate(*labels, NAMES)
-    assert list(report.columns) == ["name", "metric", "value", "low", "high", "support"]
+    assert report.index.names == ["name", "metric"]
+    assert list(report.columns) == ["value", "low", "high", "support"]
     assert report["value"].between(report["low"], report["high"]).all()
     assert report.query("metric == 'recall'")["support"].tolist() == np.bincount(labels[0]).tolist()
     pd.testing.assert_frame_equal(report, evaluate(*labels, NAMES))
@@ -154,7 +155,7 @@ def test_compare_of_macro_f1_is_the_paired_bootstrap(classes):
     a, b = (np.where(rng.random(300) < right, y, rng.integers(0, classes, 300)) for right in (0.6, 0.75))
     names = [*map(str, range(classes))]
     found = compare(y * 7 - 3, a * 7 - 3, b * 7 - 3, metric="macro_f1", resamples=2000)  # any ids
-    scores = [evaluate(y, p, names).set_index("metric").loc["macro_f1", "value"] for p in (a, b)]
+    scores = [evaluate(y, p, names).loc[("overall", "macro_f1"), "value"] for p in (a, b)]
     assert found.tolist()[:3] == pytest.approx([*scores, scores[1] - scores[0]])
     rows = rng.integers(0, 300, (1000, 300))
     drawn = [macro_f1(y[r], b[r]) - macro_f1(y[r], a[r]) for r in rows]

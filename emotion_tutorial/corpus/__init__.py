@@ -25,7 +25,7 @@ def load_corpus_notes() -> pd.DataFrame:
     --------
     >>> notes = load_corpus_notes()
     >>> notes.groupby("split")["planted"].sum().to_dict()
-    {'test': 0, 'train': 200, 'validation': 50}
+    {'test': 0, 'train': 200, 'validation': 0}
     """
     return pd.read_parquet(CORPUS_FOLDER / "notes.parquet")
 
