@@ -1,10 +1,11 @@
 """What would make training faster, and what it costs in accuracy: `python benchmarks/speed_ups.py`.
 
 Each variant is the training of a profile with one thing changed. All start from the same weights, see the same texts
-and use the profile's hyperparameters; runs alternate, each in a process of its own. What is timed are tokens per second
-without padding. With `--steps 40`, only so many steps are timed, after two that are not, and nothing is evaluated. Without it, whole trainings are evaluated on
-validation, and compared with the present ones seed by seed. What an environment variable changes, such as another
-allocator (`LD_PRELOAD`), is timed by two calls with `--variants present`.
+and use the profile's hyperparameters; runs alternate, each in a process of its own. What is timed are tokens per
+second, not counting padding. With `--steps 40`, only so many steps are timed, after two that are not, and nothing is
+evaluated. Without it, whole trainings are evaluated on validation, and compared with the present ones seed by seed.
+What an environment variable changes, such as another allocator (`LD_PRELOAD`), is timed by two calls with `--variants
+present`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from measure import load, multiply_adds_per_token, parse_arguments, peak_gflops
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
@@ -70,12 +72,6 @@ def sparsely(trainer: Any) -> None:
     trainer.accelerator.clip_grad_norm_ = lambda *_, **__: torch.tensor(0.0)
 
 
-def both(trainer: Any) -> None:
-    """Freeze the word embeddings, and have no dropout in the attention."""
-    freeze(trainer, "embeddings.word_embeddings")
-    without_dropout(trainer, attention_only=True)
-
-
 class CheapDropout(torch.nn.Module):
     """Dropout whose random numbers are bytes, eight from each draw; its probability is a multiple of 1/256."""
 
@@ -92,13 +88,23 @@ class CheapDropout(torch.nn.Module):
         return states * (drawn >= self.dropped) * (256 / (256 - self.dropped))
 
 
-def cheap_dropout(trainer: Any, *, in_attention: bool = True) -> None:
-    """Draw cheaper random numbers, except for the attention's weights, whose dropout is inside one of PyTorch's functions."""
+def cheap_dropout(trainer: Any) -> None:
+    """Draw cheaper random numbers, except for the attention's weights, which PyTorch drops inside one function."""
     for name, module in [*trainer.model.named_modules()]:
         if isinstance(module, torch.nn.Dropout) and not name.endswith("attention.self.dropout"):
             trainer.model.set_submodule(name, CheapDropout(module.p))
-    if not in_attention:
-        without_dropout(trainer, attention_only=True)
+
+
+def plain_attention(trainer: Any) -> None:
+    """Have no dropout in the attention, and compute it step by step, not by the kernel that PyTorch then chooses."""
+    without_dropout(trainer, attention_only=True)
+    step = trainer.training_step
+
+    def training_step(*args: Any, **kwargs: Any) -> torch.Tensor:
+        with sdpa_kernel(SDPBackend.MATH):
+            return step(*args, **kwargs)
+
+    trainer.training_step = training_step
 
 
 class TokenBatches:
@@ -126,7 +132,22 @@ def by_tokens(trainer: Any) -> None:
     """Make batches by number of tokens."""
     rows = trainer.train_dataset.select_columns(["input_ids", "attention_mask", "label"])
     batches = TokenBatches([*map(len, rows["input_ids"])], trainer.args.train_batch_size, trainer.args.seed)
-    trainer.get_train_dataloader = lambda: DataLoader(rows, batch_sampler=batches, collate_fn=trainer.data_collator)  # type: ignore[arg-type]
+    trainer.get_train_dataloader = lambda: DataLoader(rows, batch_sampler=batches, collate_fn=trainer.data_collator)
+
+
+def frozen_embeddings(trainer: Any) -> None:
+    """Keep the word embeddings as they were pretrained."""
+    freeze(trainer, "embeddings.word_embeddings")
+
+
+def together(*changes: "Change") -> "Change":
+    """Return one change that makes several."""
+
+    def change(trainer: Any) -> None:
+        for one in changes:
+            one(trainer)
+
+    return change
 
 
 Change = Callable[[Any], None]
@@ -136,16 +157,19 @@ VARIANTS: dict[str, tuple[dict[str, Any], Change | None]] = {
     "batches in random order": ({"train_sampling_strategy": "random"}, None),
     "optimizer not fused": ({"optim": "adamw_torch"}, None),
     "no clipping": ({"max_grad_norm": 0}, None),
-    "word embeddings frozen": ({}, lambda trainer: freeze(trainer, "embeddings.word_embeddings")),
+    "word embeddings frozen": ({}, frozen_embeddings),
     "word embeddings sparse": ({}, sparsely),  # and without clipping
-    "no dropout in the attention": ({}, lambda trainer: without_dropout(trainer, attention_only=True)),
-    "no dropout": ({}, without_dropout),
     "two of six layers frozen": ({}, lambda trainer: freeze(trainer, "embeddings.", layers=2)),
-    "embeddings frozen, no dropout in the attention": ({}, both),
+    "no dropout in the attention": ({}, lambda trainer: without_dropout(trainer, attention_only=True)),
+    "the same, attention step by step": ({}, plain_attention),
+    "no dropout": ({}, without_dropout),
+    "no dropout, attention step by step": ({}, together(without_dropout, plain_attention)),
     "cheap dropout": ({}, cheap_dropout),
-    "cheap dropout, none in the attention": ({}, lambda trainer: cheap_dropout(trainer, in_attention=False)),
     "batches by number of tokens": ({}, by_tokens),
     "compiled": ({"torch_compile": True}, None),
+    "embeddings frozen, cheap dropout": ({}, together(frozen_embeddings, cheap_dropout)),
+    "the same, batches by number of tokens": ({}, together(frozen_embeddings, cheap_dropout, by_tokens)),
+    "embeddings sparse, cheap dropout": ({}, together(sparsely, cheap_dropout)),
 }
 """Arguments of `build_trainer`, and what is done to its trainer."""
 
@@ -191,8 +215,9 @@ def train(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             change(trainer)
         trainer.train()
         seconds = clock.end - clock.start
-        found = {"variant": name, "seed": seed, "seconds": seconds, "tokens/s": clock.tokens / seconds}
-        found["GFLOP/s"] = 6 * multiply_adds_per_token(trainer.model) * found["tokens/s"] / 1e9
+        rate = clock.tokens / seconds
+        found: dict[str, Any] = {"variant": name, "seed": seed, "seconds": seconds, "tokens/s": rate}
+        found["GFLOP/s"] = 6 * multiply_adds_per_token(trainer.model) * rate / 1e9
         found["padding"] = 1 - clock.tokens / clock.places
         if not options.steps:
             metrics = trainer.predict(tokenize(splits, trainer.processing_class)["validation"]).metrics
@@ -212,7 +237,10 @@ def main() -> None:
         for name in options.variants:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 rows.append(process.submit(train, name, seed, options).result())
-            print({key: round(value, 4) if isinstance(value, float) else value for key, value in rows[-1].items()})
+            print(
+                {key: round(value, 4) if isinstance(value, float) else value for key, value in rows[-1].items()},
+                flush=True,
+            )
     frame = pd.DataFrame(rows)
     runs = frame.groupby("variant", sort=False)
     table = runs[["seconds", "tokens/s", "GFLOP/s"]].median().round(1)

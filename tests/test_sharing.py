@@ -23,7 +23,6 @@ from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_
 from emotion_tutorial.corpus import EMOTIONS
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
 from emotion_tutorial.replacing import replaced_whole
-from emotion_tutorial.sharing import METRICS
 
 NAMES = ["no", "yes", "a|b"]
 TEXTS = ["I saw a movie today and it was really good.", "", "word " * 30]
