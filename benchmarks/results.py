@@ -2,8 +2,9 @@
 
 `python benchmarks/results.py --tweets FOLDER` runs the parts that are not yet in docs/results.json, one after the
 other, and writes each down as soon as it is done: what was predicted for each text into docs/predictions.parquet, how
-probable each given label is into docs/label_errors.parquet, and what follows from these into docs/results.json. An
-interrupted part goes on with the training in which it was. Trained models are kept in the folder `build/results`.
+probable each given label is into docs/label_errors.parquet, what taking words out does into docs/deletions.parquet, and
+what follows from these into docs/results.json. An interrupted part goes on with the training in which it was. Trained
+models are kept in the folder `build/results`.
 
 `--parts NAME ...` runs only these, again if they are there. FOLDER has the published train.txt, val.txt and test.txt of
 dair-ai/emotion. `python benchmarks/tables.py` then writes the tables and figures that are made from the numbers.
@@ -29,7 +30,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from summaries import SUMMARIES, rounded
+from summaries import OF_DELETIONS, OF_LABEL_ERRORS, OF_PREDICTIONS, rounded
 
 import emotion_tutorial as et
 from emotion_tutorial.caching import digest
@@ -37,13 +38,16 @@ from emotion_tutorial.corpus import EMOTIONS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results.json"
-PREDICTIONS = ROOT / "docs" / "predictions.parquet"
-LABEL_ERRORS = ROOT / "docs" / "label_errors.parquet"
+PREDICTIONS, LABEL_ERRORS, DELETIONS = (
+    ROOT / "docs" / f"{name}.parquet" for name in ("predictions", "label_errors", "deletions")
+)
 TRAINED = ROOT / "build" / "results"
 SEEDS = (0, 1, 2)
 FOLDS = 3
 """Of the search for wrong labels: as many for each judge."""
 JUDGES = ("bag_of_words", "probe", "fine_tuned", "combined")
+DELETED = 200
+"""The number of validation texts of which words are taken out."""
 PLANTED = 0.05
 """The share of the tweets' labels that are replaced, before wrong ones are looked for."""
 
@@ -161,9 +165,33 @@ def label_errors(data: str, texts: Texts) -> Rows:
     return pd.concat(found, ignore_index=True).astype(small)
 
 
+def deletions(texts: Texts) -> Rows:
+    """Take out each word of some validation texts, one at a time, and see how the label's probability falls."""
+    splits, profile = texts["bundled"], texts.profiles["bundled"]
+    trainer: Any = et.load_or_train(splits, profile, folder=TRAINED, seed=SEEDS[0])
+    model, tokenizer = trainer.model, trainer.processing_class
+    found = []
+    for row, text in enumerate(splits["validation"]["text"][:DELETED]):
+        explanation = et.explain(text, model, tokenizer)
+        words = explanation["word"].tolist()
+        shortened = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
+        probabilities = et.predict_proba([" ".join(words), *shortened], model, tokenizer, progress=False).to_numpy()
+        label = probabilities[0].argmax()
+        about = {
+            "row": row,
+            "word": words,
+            "attribution": explanation["attribution"],
+            "before": probabilities[0, label],
+        }
+        changed = probabilities[1:].argmax(axis=1) != label
+        found.append(pd.DataFrame(about | {"after": probabilities[1:, label], "label_changes": changed}))
+    return pd.concat(found, ignore_index=True).astype(dict.fromkeys(("attribution", "before", "after"), "float32"))
+
+
 PARTS: dict[str, tuple[Path, Callable[[Texts], Rows]]] = {
     "bundled": (PREDICTIONS, lambda texts: scores("bundled", texts)),
     "class weights": (PREDICTIONS, class_weights),
+    "deletions": (DELETIONS, deletions),
     "label errors, bundled": (LABEL_ERRORS, lambda texts: label_errors("bundled", texts)),
     "label errors, tweets": (LABEL_ERRORS, lambda texts: label_errors("tweets", texts)),
     "tweets": (PREDICTIONS, lambda texts: scores("tweets", texts)),
@@ -185,7 +213,8 @@ def run(part: str, texts: Texts) -> None:
     before = read(path)
     others = before[before["part"] != part]
     kept = pd.concat([others, rows], ignore_index=True) if len(others) else rows
-    kept.astype({"part": "category", "method": "category", "data": "category"}).to_parquet(path, compression="zstd")
+    few_values = [name for name in ("part", "method", "data", "split") if name in kept]
+    kept.astype(dict.fromkeys(few_values, "category")).to_parquet(path, compression="zstd")
     data = "tweets" if "tweets" in part else "bundled"
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     results.setdefault("parts", {})[part] = {
@@ -206,9 +235,12 @@ def run(part: str, texts: Texts) -> None:
 
 def summarize(results: dict[str, Any]) -> dict[str, Any]:
     """Compute from the predictions whatever can be computed from the parts that are there."""
-    predictions, errors = read(PREDICTIONS), read(LABEL_ERRORS)
-    found = {name: rounded(summary(predictions, errors)) for name, summary in SUMMARIES.items()}
-    return {"parts": results["parts"]} | {name: summary for name, summary in found.items() if summary}
+    of_file = ((PREDICTIONS, OF_PREDICTIONS), (LABEL_ERRORS, OF_LABEL_ERRORS), (DELETIONS, OF_DELETIONS))
+    found = {"parts": results["parts"]}
+    for path, summaries in of_file:
+        rows = read(path)
+        found |= {name: rounded(summarize(rows)) for name, summarize in summaries.items() if len(rows)}
+    return {name: summary for name, summary in found.items() if summary}
 
 
 def machine() -> str:

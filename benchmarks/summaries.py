@@ -63,7 +63,7 @@ def score(runs: list[Frame]) -> dict[str, Any]:
     return share(right, len(runs[0])) | {"macro_f1": float(np.mean(macro_f1))}
 
 
-def scores(predictions: Frame, _: Frame) -> dict[str, Any]:
+def scores(predictions: Frame) -> dict[str, Any]:
     """Return the scores on validation and test of both sets of texts."""
     found: dict[str, Any] = {}
     rows = predictions[predictions["part"].isin(["bundled", "tweets"]) & (predictions["split"] != "pairs")]
@@ -74,7 +74,7 @@ def scores(predictions: Frame, _: Frame) -> dict[str, Any]:
     return found
 
 
-def differences(predictions: Frame, _: Frame) -> dict[str, Any]:
+def differences(predictions: Frame) -> dict[str, Any]:
     """Return paired comparisons on validation and test; of the fine-tuned models, the first is compared."""
     found: dict[str, Any] = {}
     pairs = (("bag of words", "probe"), ("bag of words", "fine-tuned"), ("probe", "fine-tuned"))
@@ -87,7 +87,7 @@ def differences(predictions: Frame, _: Frame) -> dict[str, Any]:
     return found
 
 
-def kinds(predictions: Frame, _: Frame) -> dict[str, Any]:
+def kinds(predictions: Frame) -> dict[str, Any]:
     """Return the scores on each kind of the bundled test texts."""
     rows = predictions[(predictions["part"] == "bundled") & (predictions["split"] == "test")]
     if rows.empty:
@@ -100,7 +100,7 @@ def kinds(predictions: Frame, _: Frame) -> dict[str, Any]:
     return found
 
 
-def behavior(predictions: Frame, _: Frame) -> dict[str, Any]:
+def behavior(predictions: Frame) -> dict[str, Any]:
     """Return how often both texts of a pair, and each of them, are labeled right, for each capability."""
     rows = predictions[predictions["split"] == "pairs"]
     pairs = et.load_behavior_pairs()
@@ -119,7 +119,7 @@ def _given(labels: list[str], _: list[str]) -> list[str]:
     return labels
 
 
-def calibration(predictions: Frame, _: Frame) -> dict[str, Any]:
+def calibration(predictions: Frame) -> dict[str, Any]:
     """Find the temperature of the first fine-tuned model on a half of validation, and judge it on the other."""
     found = {}
     for data in ("bundled", "tweets"):
@@ -148,7 +148,7 @@ def calibration(predictions: Frame, _: Frame) -> dict[str, Any]:
     return found
 
 
-def class_weights(predictions: Frame, _: Frame) -> dict[str, Any]:
+def class_weights(predictions: Frame) -> dict[str, Any]:
     """Return what class weights do to all texts of validation, and to the rarest label."""
     rows = predictions[(predictions["data"] == "bundled") & (predictions["split"] == "validation")]
     methods, found = by_method(rows), {}
@@ -173,10 +173,10 @@ def _of(run: Frame, label: int) -> tuple[pd.Series, pd.Series]:
     return run["label"] == label, run["predicted"] == label
 
 
-def label_errors(_: Frame, errors: Frame) -> dict[str, Any]:
+def label_errors(errors: Frame) -> dict[str, Any]:
     """Return how well each judge finds the labels that are known to be wrong, and how many it thinks there are."""
     found: dict[str, Any] = {}
-    for data in dict.fromkeys(errors.get("data", [])):
+    for data in dict.fromkeys(errors["data"]):
         rows = errors[errors["data"] == data]
         for judge in dict.fromkeys(rows["method"]):
             frame = rows[rows["method"] == judge].sort_values("score", ascending=False, kind="stable")
@@ -189,13 +189,38 @@ def label_errors(_: Frame, errors: Frame) -> dict[str, Any]:
     return found
 
 
-SUMMARIES: dict[str, Callable[[Frame, Frame], dict[str, Any]]] = {
+def deletions(rows: Frame) -> dict[str, Any]:
+    """Return how far the label's probability falls, and how often the label changes, when a word is taken out.
+
+    The word is the one with the highest attribution, any one (the mean over all words of a text), or the one whose
+    absence costs most.
+    """
+    rows = rows.assign(fall=rows["before"] - rows["after"])
+    texts = rows.groupby("row")
+    ways = {
+        "top": rows.loc[texts["attribution"].idxmax()],
+        "any": texts[["fall", "label_changes"]].mean(),
+        "most": rows.loc[texts["fall"].idxmax()],
+    }
+    found: dict[str, Any] = {"texts": len(texts)}
+    for name, frame in ways.items():
+        fall, margin = frame["fall"].astype(float), norm.ppf(0.975) / np.sqrt(len(texts))
+        changes = float(frame["label_changes"].mean())
+        mean, half = float(fall.mean()), float(fall.std(ddof=1) * margin)
+        found[name] = {"value": mean, "low": mean - half, "high": mean + half, "label_changes": changes}
+    found["top_is_most"] = float((ways["top"].index == ways["most"].index).mean())
+    return found
+
+
+Summary = Callable[[Frame], dict[str, Any]]
+OF_PREDICTIONS: dict[str, Summary] = {
     "scores": scores,
     "differences": differences,
     "kinds": kinds,
     "behavior": behavior,
     "calibration": calibration,
     "class_weights": class_weights,
-    "label_errors": label_errors,
 }
-"""What each key of docs/results.json is computed by, from docs/predictions.parquet and docs/label_errors.parquet."""
+OF_LABEL_ERRORS: dict[str, Summary] = {"label_errors": label_errors}
+OF_DELETIONS: dict[str, Summary] = {"deletions": deletions}
+"""What each key of docs/results.json is computed by, from the parquet file of that name beside it."""

@@ -121,6 +121,21 @@ def label_error_table(results: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def deletion_table(results: dict[str, Any]) -> str:
+    """Return how far the probability of the predicted label falls when a word is taken out."""
+    found = results["deletions"]
+    names = {
+        "top": "the word with the highest attribution",
+        "any": "any word (mean over all of a text)",
+        "most": "the word whose absence costs most",
+    }
+    rows = (
+        [name, f"{cell['value']:.2f} ({cell['low']:.2f} to {cell['high']:.2f})", f"{cell['label_changes']:.0%}"]
+        for name, cell in ((name, found[key]) for key, name in names.items())
+    )
+    return table((f"taken out of {found['texts']} validation texts", "the probability falls by", "another label"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "validation": ("scores", lambda results: score_table(results, "validation")),
     "test": ("scores", lambda results: score_table(results, "test")),
@@ -130,6 +145,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "calibration": ("calibration", calibration_table),
     "class_weights": ("class_weights", weights_table),
     "label_errors": ("label_errors", label_error_table),
+    "deletions": ("deletions", deletion_table),
 }
 """Each table, with the key of docs/results.json that it needs."""
 
@@ -166,6 +182,30 @@ def draw_scores(results: dict[str, Any]) -> Figure:
     draw_intervals(ax, rows, DRAWN)
     ax.set(xlim=(0.3, 1), xlabel="accuracy on the test split (bars: 95% interval)")
     ax.set_title("Six emotions: how often is it right?", loc="left", pad=28)
+    return figure
+
+
+def draw_seeds(results: dict[str, Any]) -> Figure:
+    """Draw the accuracy of three trainings, above the interval over texts of their mean."""
+    rows = {}
+    for data, by_split in results["scores"].items():
+        for split, scores in by_split.items():
+            texts = results["parts"][data]["rows"][split]
+            rows[f"{DATA[data]}, {split}\n({texts:,} texts)"] = scores["fine-tuned"]
+    figure, ax = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    for i, cell in enumerate(rows.values()):
+        first = i == 0
+        ax.hlines(i + 0.15, cell["low"], cell["high"], color="0.6", linewidth=2.5, label="other texts" if first else "")
+        ax.plot(cell["value"], i + 0.15, "|", color="0.3", markersize=12)
+        color = et.METHOD_COLORS["fine-tuned"]
+        ax.plot(cell["seeds"], [i - 0.15] * 3, "o", color=color, alpha=0.8, label="other seeds" if first else "")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    ax.set(xlabel="accuracy (bars: 95% interval over texts; dots: three trainings)")
+    ax.set_title("Two kinds of doubt: other texts, and another training", loc="left", pad=28)
+    ax.grid(axis="x", color="0.92")
+    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
@@ -248,6 +288,7 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
 
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "results": ("scores", draw_scores),
+    "seeds": ("scores", draw_seeds),
     "behavior": ("behavior", draw_behavior),
     "calibration": ("calibration", draw_calibration),
     "class_weights": ("class_weights", draw_class_weights),
