@@ -68,11 +68,6 @@ def test_speed_ups(options):
     assert [row["times as fast"] > 0 for row in timed] == [True] * 4
 
 
-def test_label_errors():
-    result = run("label_errors.py", "--texts", "400", "--only", "bag_of_words")
-    assert 0.06 < result["bag_of_words"] <= 1
-
-
 def test_service(tiny_checkpoint, tokenizer, tmp_path):
     model = load_classifier(tiny_checkpoint, ["calm", "cross"], "cpu")
     folder = export_onnx(model, tokenizer, tmp_path / "export", quantize=False)
