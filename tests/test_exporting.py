@@ -148,7 +148,8 @@ def test_damaged_or_incomplete_export_is_refused(copied, name):
     if name == "export.json":
         about = json.loads(whole)
         damages += [json.dumps(about | {"label_names": NAMES[:2]}).encode()]
-        damages += [json.dumps({k: v for k, v in about.items() if k != part}).encode() for part in about if "_" in part]
+        for part in ("label_names", "max_length", "pad_token_id"):
+            damages.append(json.dumps({key: value for key, value in about.items() if key != part}).encode())
     for damaged in damages:
         (copied / name).write_bytes(damaged)
         with pytest.raises(CheckpointError, match="Export it again"):

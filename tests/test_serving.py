@@ -37,7 +37,7 @@ def client(folder) -> TestClient:
 def test_one_text_or_a_list_also_mounted_in_another_app_and_documents_itself_without_a_network(folder, prefix):
     texts = ["what a day", SECRET, "a third text that is somewhat longer"]
     expected = OnnxClassifier(folder).predict_proba(texts)
-    outer = FastAPI()
+    outer = FastAPI(openapi_url=None)  # without documentation of its own
     outer.mount(prefix, create_app(folder))  # its lifespan never runs
     client = TestClient(outer, base_url="http://127.0.0.1")
     predictions = client.post(f"{prefix}/predict", json={"texts": texts}).json()["predictions"]
@@ -172,11 +172,10 @@ except et.MissingExtraError as error: print(error)
 
 @pytest.mark.parametrize(
     ("packages", "call", "extra"),
-    [(["fastapi", "starlette"], "create_app('x')", "serve"), (["onnx", "onnxruntime"], "OnnxClassifier('x')", "onnx")],
+    [(["fastapi", "starlette"], "create_app('x')", "serve"), (["onnxruntime"], "OnnxClassifier('x')", "onnx")],
 )
 def test_missing_extra_is_named_when_it_is_used_and_not_before(packages, call, extra):
     code = MISSING.format(packages=packages, call=call)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert re.fullmatch(
-        rf'{packages[0]}\w* is not installed. Run: pip install "emotion-tutorial\[{extra}\]".\n', done.stdout
-    )
+    assert done.stdout.startswith(packages[0])
+    assert f'pip install "emotion-tutorial[{extra}]"' in done.stdout
