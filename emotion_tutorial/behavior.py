@@ -38,7 +38,8 @@ def check_behavior(pairs: pd.DataFrame, predict: Callable[[list[str]], Any]) -> 
     ------
     DataError
         If `pairs` is no such frame, if a value is missing, if a pair has not exactly the two variants, or if `predict`
-        doesn't return one label for each text, of the right kind, in the order of the texts.
+        doesn't return one label for each text, in the order of the texts. If it returns none of the labels that the
+        texts have, as when it gives ids in place of names, a `DataWarning` says so.
 
     Notes
     -----

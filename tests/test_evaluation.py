@@ -148,14 +148,6 @@ def test_compare_of_macro_f1_is_the_paired_bootstrap(classes):
     assert again[0]["low"] != again[2]["low"]
 
 
-@pytest.mark.parametrize(("texts", "disagreement"), [(600, 0.15), (200, 0.3)])
-def test_the_smallest_difference_is_found_four_times_of_five(texts, disagreement):
-    d = smallest_difference(texts, disagreement)
-    shares = [(disagreement + d) / 2, (disagreement - d) / 2, 1 - disagreement]
-    pairs = np.random.default_rng(0).multinomial(texts, shares, 400)
-    assert np.mean([binomtest(a, a + b).pvalue < 0.05 for a, b, _ in pairs]) == pytest.approx(0.78, abs=0.05)
-
-
 @pytest.mark.parametrize("power", [0.05, 0.8, 0.99])
 def test_the_smallest_difference_solves_the_formula(power):
     z, z_power = norm.ppf([0.975, power])

@@ -151,15 +151,6 @@ def test_a_thousand_labels_fit_on_a_page(draw, tmp_path):
     ax.figure.canvas.draw()
 
 
-def test_confusion_matrix_has_numbers_while_they_can_be_read():
-    for classes, numbers in ((12, 144), (30, 900), (31, 0)):
-        ax = et.plot_confusion_matrix(y_true=[0], y_pred=[1], label_names=range(classes))
-        assert len(ax.texts) == numbers
-        ax.figure.canvas.draw()
-        boxes = [text.get_window_extent() for text in ax.texts[:classes]]
-        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-
-
 NAMED = pd.DataFrame({"text": ["a", "b"], "label_name": ["x", None]}, index=[5, 5])
 POINTS = pd.DataFrame({"X": [3.0, 3], "Y": [0.0, 0]})
 SCORE = {"title": "", "xlabel": ""}
