@@ -73,7 +73,7 @@ def explain(
     names, pieces = label_names_of(model.config), word_spans(text)
     require_number("steps", steps, 1, 10**6)
     predicted = predict_proba(text, model, tokenizer, progress=False)  # which warns if the text is cut
-    label = predicted.iloc[0].idxmax() if label is None else label
+    label = str(predicted.iloc[0].idxmax()) if label is None else label
     if label not in names:
         raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
     attributions = np.zeros(len(pieces))

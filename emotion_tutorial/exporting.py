@@ -121,10 +121,10 @@ def _trace(model: PreTrainedModel, pad: int, scratch: Path, path: Path) -> Any:
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of the exporter to itself
         exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
     exported.save_pretrained(scratch / "exported")
-    exported = onnx.load(scratch / "exported" / "model.onnx")
-    del exported.graph.value_info[:]  # the quantizer transposes weights, and trips over what is said of their shapes
-    onnx.save(exported, path)  # in one file
-    return exported.graph
+    proto = onnx.load(scratch / "exported" / "model.onnx")
+    del proto.graph.value_info[:]  # the quantizer transposes weights, and trips over what is said of their shapes
+    onnx.save(proto, path)  # in one file
+    return proto.graph
 
 
 def _quantize(graph: Any, path: Path) -> None:
