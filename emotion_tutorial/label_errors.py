@@ -106,13 +106,13 @@ def find_label_errors(
     shaped_by = [strings, ids.tolist(), names, shaping_settings(names, ids.tolist(), **settings)]
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     data = Dataset.from_dict({"text": strings, "label": ids}, features=features)
-    counts, found = np.bincount(ids).tolist(), []
+    counts, found = np.bincount(ids).tolist(), list[Any]()
     for kind in ["bag_of_words", "fine_tuned"] if method == "combined" else [method]:
         count = FOLDS[kind] if folds is None else folds
         require_number("folds", count, 2, 10**6)
         if len(names) < 2 or min(counts) < count:
-            found = f"The labels have {shorten(dict(zip(names, counts, strict=True)), 300)} texts"
-            raise DataError(f"{found}. {count} folds need two labels or more, with {count} texts each.")
+            few = f"The labels have {shorten(dict(zip(names, counts, strict=True)), 300)} texts"
+            raise DataError(f"{few}. {count} folds need two labels or more, with {count} texts each.")
         dealt = StratifiedKFold(count, shuffle=True, random_state=seed)
         unseen = partial(cross_val_predict, y=ids, cv=dealt, method="predict_proba")
         if kind == "fine_tuned":
@@ -157,7 +157,7 @@ def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int6
         raise DataError(f"label_names={shorten(names, 200)} has a name twice. Give each label a name of its own.")
     known: dict[Any, int] = {name: i for i, name in enumerate(names)}
     if not isinstance(given[0], str) and label_names is not None:  # where names are numbers, numbers are names
-        known = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", name)}
+        known = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", str(name))}
         known = known or dict(enumerate(range(len(names))))
     ids = [known.get(label, -1) for label in given]
     if -1 in ids:

@@ -128,7 +128,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
             style, label = ("C0o-", "training") if column == "loss" else ("C1s--", "validation")
             ax.plot(points.index, points, style, label=label)
         if panel == [score]:
-            best = (-points if metric.endswith("loss") else points).argmax()  # the first of several
+            best = int((-points if metric.endswith("loss") else points).argmax())  # the first of several
             ax.plot(points.index[best], points.iloc[best], "C3*", markersize=14, label=f"best {name}")
         ax.set(title=name.capitalize() if panel == [score] else "Cross-entropy loss", xlabel="epoch", xlim=(0, None))
         ax.set_ylim(min(0, ax.get_ylim()[0]), None)
