@@ -155,7 +155,6 @@ def test_labels_are_ids_or_names(weather):
         (["a", "b"], [0, 1], {"method": ["combined"]}, et.SettingsError, "bag_of_words, probe, fine_tuned, combined"),
         (["a", "b"], [0, 1], {"callbacks": []}, et.SettingsError, "callbacks"),
         (["a", "b"], [0, 1], {"fold": 3}, et.SettingsError, "fold"),
-        (["a", "b"], [0, 1], {"profile": "quick"}, et.SettingsError, "get_profile"),
     ],
 )
 def test_what_is_refused(texts, labels, options, error, said):
