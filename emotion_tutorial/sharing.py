@@ -112,10 +112,11 @@ def save_model(
     rows, split = [] if metrics is None else _rows_of(metrics), str(metrics_split) if metrics_split else None
     where: Any = dict.fromkeys(("dataset_name", "dataset_type"), dataset or "unnamed data")
     where |= {"dataset_split": split, "task_type": "text-classification"}
-    results = []
-    for metric, value in [(str(row["metric"]), round(row["value"], 4)) for row in rows if row["metric"] not in PER_LABEL]:
-        kind = {"metric_type": metric.rpartition("_")[2], "metric_name": metric.replace("_", " ")}
-        results.append(EvalResult(**where, **kind, metric_value=value))
+    overall = {str(row["metric"]): round(row["value"], 4) for row in rows if row["metric"] not in PER_LABEL}
+    results = [
+        EvalResult(**where, metric_type=key.rpartition("_")[2], metric_name=key.replace("_", " "), metric_value=value)
+        for key, value in overall.items()
+    ]
     header = ModelCardData(
         language=language or ("en" if dataset in KNOWN_DATA.values() else None),
         license=license,

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,17 +91,22 @@ def make_checkpoint(name: str, folder: Path, auto_class: type = AutoModel, **set
     return folder
 
 
+def labeled(texts: list[str], labels: Any) -> Dataset:
+    return Dataset.from_dict({"text": texts, "label": labels}).cast_column("label", ClassLabel(names=NAMES))
+
+
+def trainer_of(checkpoint: Path, folder: Path, texts: list[str], labels: list[int]) -> Any:
+    splits = DatasetDict(train=labeled(texts, labels), validation=labeled(texts, labels))
+    settings = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 4, "use_cpu": True, "disable_tqdm": True}
+    return et.build_trainer(splits, checkpoint, output_dir=folder, **settings)
+
+
 @pytest.fixture(scope="module", params=CHECKPOINTS)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Train a checkpoint for three steps."""
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint = make_checkpoint(request.param, folder / "checkpoint")
-    split = Dataset.from_dict({"text": WORDS[:12], "label": [0, 1, 2] * 4}).cast_column(
-        "label", ClassLabel(names=NAMES)
-    )
-    settings = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 4, "use_cpu": True, "disable_tqdm": True}
-    splits = DatasetDict(train=split, validation=split)
-    trainer = et.build_trainer(splits, checkpoint, output_dir=folder / "training", **settings)
+    trainer = trainer_of(checkpoint, folder / "training", WORDS[:12], [0, 1, 2] * 4)
     trainer.train()
     model, tokenizer = trainer.model, trainer.processing_class
     return SimpleNamespace(checkpoint=checkpoint, folder=folder, trainer=trainer, model=model, tokenizer=tokenizer)
@@ -171,8 +177,7 @@ def test_calibrates(trained):
     before = predict_logits(WORDS, model, tokenizer)
     labels = before.argmax(axis=1)
     labels[0] = before[0].argmin()
-    split = Dataset.from_dict({"text": WORDS, "label": labels}).cast_column("label", ClassLabel(names=NAMES))
-    temperature = et.calibrate(model, tokenizer, split).loc["after", "temperature"]
+    temperature = et.calibrate(model, tokenizer, labeled(WORDS, labels)).loc["after", "temperature"]
     assert abs(np.log(temperature)) > 0.05
     np.testing.assert_allclose(predict_logits(WORDS, model, tokenizer), before / temperature, atol=1e-5)
     assert model.config.calibration_temperature == temperature
@@ -216,10 +221,7 @@ def test_refuses_in_a_sentence(tmp_path: Path, name: str):
 
 def test_trainer_predicts_alike_before_it_trains(tmp_path: Path):
     """Where the configuration names another padding token than the tokenizer."""
-    folder = make_checkpoint("gpt2", tmp_path, pad_token_id=5)
-    split = Dataset.from_dict({"text": TEXTS[2:], "label": [0, 1, 2]}).cast_column("label", ClassLabel(names=NAMES))
-    settings = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 3, "use_cpu": True, "output_dir": tmp_path / "out"}
-    trainer = et.build_trainer(DatasetDict(train=split, validation=split), folder, **settings)
+    trainer = trainer_of(make_checkpoint("gpt2", tmp_path, pad_token_id=5), tmp_path / "out", TEXTS[2:], [0, 1, 2])
     logits = torch.tensor(trainer.predict(trainer.eval_dataset).predictions)
     expected = probabilities(trainer.model, trainer.processing_class, TEXTS[2:])
     np.testing.assert_allclose(logits.softmax(dim=1), expected, atol=1e-6)

@@ -44,6 +44,15 @@ def model(tiny_checkpoint):
     return load_classifier(tiny_checkpoint, NAMES, "cpu")
 
 
+@pytest.fixture
+def other(model):
+    """Return a model with other weights and other names."""
+    other = copy.deepcopy(model)
+    other.config.id2label = dict(enumerate(["non", "oui", "si"]))
+    other.classifier.weight.data += 1
+    return other
+
+
 def card_of(*arguments, **options) -> str:
     return (save_model(*arguments, **options) / "README.md").read_text(encoding="utf-8")
 
@@ -93,11 +102,8 @@ def test_save_that_fails_leaves_the_old_model_whole(model, tokenizer, tmp_path, 
     assert len(list(folder.iterdir())) == len(before)  # nothing is left of the new one
 
 
-def test_killed_save_leaves_the_old_model_or_the_new_one(model, tokenizer, tmp_path):
+def test_killed_save_leaves_the_old_model_or_the_new_one(model, other, tokenizer, tmp_path):
     """A signal may come before and after each move of a file; never are new names above old weights."""
-    other = copy.deepcopy(model)
-    other.config.id2label = dict(enumerate(["non", "oui", "si"]))
-    other.classifier.weight.data += 1
     new = save_model(other, tokenizer, tmp_path / "new")
     (new / ".saving.lock").unlink()
     expected = [predict_proba(TEXTS, either, tokenizer) for either in (model, other)]
@@ -116,10 +122,7 @@ def test_killed_save_leaves_the_old_model_or_the_new_one(model, tokenizer, tmp_p
     assert moves == len(contents(new)) + 2  # the old configuration leaves the folder first
 
 
-def test_readers_and_savers_wait_for_each_other(model, tokenizer, tmp_path):
-    other = copy.deepcopy(model)
-    other.classifier.weight.data += 1
-    other.config.id2label = dict(enumerate(["non", "oui", "si"]))
+def test_readers_and_savers_wait_for_each_other(model, other, tokenizer, tmp_path):
     folder = save_model(model, tokenizer, tmp_path)
     expected = [predict_proba(TEXTS, either, tokenizer) for either in (model, other)]
     with ThreadPoolExecutor(1) as pool:
