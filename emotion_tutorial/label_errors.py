@@ -24,7 +24,7 @@ from emotion_tutorial.models import load_encoder, load_tokenizer
 from emotion_tutorial.profiles import Profile, get_profile
 from emotion_tutorial.texts import Texts, as_labels, as_texts, require_number, require_one_index, shorten
 from emotion_tutorial.training import build_trainer
-from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
+from emotion_tutorial.training_settings import shaping_settings
 
 Method = Literal["bag_of_words", "probe", "fine_tuned", "combined"]
 FOLDS = {"bag_of_words": 5, "probe": 5, "fine_tuned": 2}
@@ -102,7 +102,7 @@ def find_label_errors(
     ids, names = _label_ids(as_labels(labels, "labels", len(index)), label_names)
     profile = get_profile() if profile is None else profile
     nothing_kept = {"eval_strategy": "no", "save_strategy": "no", "seed": seed}
-    settings = hyperparameters_of(profile) | nothing_kept | settings
+    settings = profile.hyperparameters | nothing_kept | settings
     shaped_by = [strings, ids.tolist(), names, shaping_settings(names, ids.tolist(), **settings)]
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     data = Dataset.from_dict({"text": strings, "label": ids}, features=features)
