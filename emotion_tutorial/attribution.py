@@ -76,7 +76,7 @@ def explain(
     names, pieces = label_names_of(model.config), word_spans(text)
     if label is not None and label not in names:
         raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
-    require_number("steps", steps, 1, 10**6)
+    require_number(1, 10**6, steps=steps)
     predicted = predict_proba(text, model, tokenizer, progress=False)
     label = str(predicted.iloc[0].idxmax()) if label is None else label
     attributions = np.zeros(len(pieces))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, DataError
 from emotion_tutorial.inference import evaluating, labeled_texts, predict_logits
-from emotion_tutorial.texts import as_ids, as_matrix, require_one_index, require_whole
+from emotion_tutorial.texts import as_ids, as_matrix, require_number, require_one_index
 
 
 def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bi
     SettingsError
         If `bins` is not a whole number from 1.
     """
-    require_whole(1, bins=bins)
+    require_number(1, bins=bins)
     ids, rows = _checked_probabilities(y_true, probabilities)
     confidence = rows.max(axis=1)
     place = np.ceil(confidence * bins)
@@ -138,7 +138,7 @@ def calibrate(
     Temperature scaling, as in `fit_temperature`: a linear layer whose weights and bias are divided by the temperature
     gives the logits divided by the temperature.
     """
-    require_whole(1, bins=bins)
+    require_number(1, bins=bins)
     texts, ids = labeled_texts(split, "split=", model)
     if not texts:
         raise DataError("split= has no texts. Give some with labels that the model was not trained on.")

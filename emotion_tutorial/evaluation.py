@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 
 from emotion_tutorial.exceptions import DataError, SettingsError
-from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_whole, shorten
+from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_number, shorten
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
@@ -92,8 +92,8 @@ def evaluate(
     names, _ = as_column(label_names, "label_names")
     if repeated := [name for row, name in enumerate(names) if name in names[:row]]:
         raise DataError(f"label_names= has {shorten(repeated[0])} twice. Give each label a name of its own.")
-    require_whole(1, resamples=resamples)
-    require_whole(0, seed=seed)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     classes = len(names)
     y_true, y_pred = as_ids(classes, y_true=y_true, y_pred=y_pred)
     true, predicted, right = (np.bincount(ids, minlength=classes) for ids in (y_true, y_pred, y_true[y_true == y_pred]))
@@ -172,8 +172,8 @@ def compare(
     """
     if metric not in ["accuracy", "macro_f1"]:
         raise SettingsError(f"metric= is {shorten(metric)}. Choose accuracy or macro_f1.")
-    require_whole(1, resamples=resamples)
-    require_whole(0, seed=seed)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     y_true, pred_a, pred_b = as_ids(None, y_true=y_true, pred_a=pred_a, pred_b=pred_b)
     texts = y_true.size
     if metric == "macro_f1":
@@ -230,7 +230,7 @@ def smallest_difference(texts: int, disagreement: float, *, power: float = 0.8) 
     McNemar's test. The exact form of that test, which `compare` makes, is more careful: in simulations its power was
     75% to 79% where 80% was asked for.
     """
-    require_whole(1, texts=texts)
+    require_number(1, texts=texts)
     for name, value, within in (("disagreement", disagreement, (0, 1)), ("power", power, (0.05, 0.99))):
         if not isinstance(value, NUMBERS) or not within[0] <= value <= within[1]:
             raise SettingsError(f"{name}= is {shorten(value)}. Give a number from {within[0]} to {within[1]}.")

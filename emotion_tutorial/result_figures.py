@@ -19,7 +19,7 @@ from sklearn.metrics import confusion_matrix
 
 from emotion_tutorial.exceptions import DataError
 from emotion_tutorial.figure_style import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
-from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_whole, shorten
+from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_number, shorten
 
 MOST_WITH_NUMBERS = 30
 """The number of classes up to which a cell of a confusion matrix has room for its number, and an axis for all names."""
@@ -220,7 +220,7 @@ def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | No
         If `bars` is not a whole number from 1.
     """
     require_columns(explanation, "word", "attribution", "label")
-    require_whole(1, bars=bars)
+    require_number(1, bars=bars)
     [attributions] = as_matrix(explanation[["attribution"]], "attribution").T
     strongest = np.sort(np.argsort(-np.abs(attributions), kind="stable")[:bars])
     shown = attributions[strongest]
