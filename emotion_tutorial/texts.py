@@ -187,6 +187,7 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
 
 def require_number(low: float, high: float = math.inf, **settings: Any) -> None:
     """Raise a SettingsError unless each setting is a finite number in a range; a whole one if `low` is an integer."""
+    kind: Any
     kind, wanted = (numbers.Integral, "whole") if isinstance(low, int) else (numbers.Real, "finite")
     limits = f"from {low:,}" + (f" to {high:,}" if high < math.inf else "")
     for name, value in settings.items():
