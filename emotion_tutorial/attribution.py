@@ -71,7 +71,7 @@ def explain(
     limit = context_size(tokenizer, model)
     encoded = encode_with_offsets(text, tokenizer, truncation=True, max_length=limit)
     names, pieces = label_names_of(model.config), word_spans(text)
-    require_number("steps", steps, 1, 10**6)
+    require_number(1, steps=steps)
     predicted = predict_proba(text, model, tokenizer, progress=False)  # which warns if the text is cut
     label = str(predicted.iloc[0].idxmax()) if label is None else label
     if label not in names:

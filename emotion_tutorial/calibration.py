@@ -44,7 +44,7 @@ def calibration_table(y_true: Ids, probabilities: npt.ArrayLike, *, bins: int = 
     SettingsError
         If `bins` is not a whole number from 1.
     """
-    require_number("bins", bins, 1, 10**6)
+    require_number(1, bins=bins)
     ids, rows = _checked_probabilities(y_true, probabilities)
     confidence = rows.max(axis=1)
     place = np.ceil(confidence * bins)

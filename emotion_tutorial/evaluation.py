@@ -95,7 +95,8 @@ def evaluate(
     names, _ = as_column(label_names, "label_names")
     if repeated := [name for row, name in enumerate(names) if name in names[:row]]:
         raise DataError(f"label_names= has {shorten(repeated[0])} twice. Give each label a name of its own.")
-    require_number("resamples", resamples, 1, 10**6)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     classes = len(names)
     y_true, y_pred = as_ids(classes, y_true=y_true, y_pred=y_pred)
     true, predicted, right = (np.bincount(ids, minlength=classes) for ids in (y_true, y_pred, y_true[y_true == y_pred]))
@@ -168,7 +169,8 @@ def compare(
     """
     if metric not in ["accuracy", "macro_f1"]:
         raise SettingsError(f"metric= is {shorten(metric)}. Choose accuracy or macro_f1.")
-    require_number("resamples", resamples, 1, 10**6)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     y_true, pred_a, pred_b = as_ids(None, y_true=y_true, pred_a=pred_a, pred_b=pred_b)
     texts = y_true.size
     if metric == "macro_f1":
@@ -225,9 +227,9 @@ def smallest_difference(texts: int, disagreement: float, *, power: float = 0.8) 
     McNemar's test. The exact form of that test, which `compare` makes, is more careful: in simulations its power was
     75% to 79% where 80% was asked for.
     """
-    require_number("texts", texts, 1, 10**9)
-    require_number("disagreement", disagreement, 0.0, 1.0)
-    require_number("power", power, 0.05, 0.99)
+    require_number(1, texts=texts)
+    require_number(0.0, 1.0, disagreement=disagreement)
+    require_number(0.05, 0.99, power=power)
     z, z_power = norm.ppf([0.975, power])
     if texts < z**2:  # nothing can be significant
         return math.nan

@@ -191,7 +191,7 @@ def forward_in_batches(
         If there is no such batch size.
     """
     if batch_size is not None:
-        require_number("batch_size", batch_size, 1, 10**9)
+        require_number(1, batch_size=batch_size)
     lengths = np.array([len(ids) for ids in input_ids], dtype=np.intp)
     order = np.argsort(-lengths, kind="stable")
     budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]

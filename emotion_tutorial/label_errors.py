@@ -109,7 +109,7 @@ def find_label_errors(
     counts, found = np.bincount(ids).tolist(), list[Any]()
     for kind in ["bag_of_words", "fine_tuned"] if method == "combined" else [method]:
         count = FOLDS[kind] if folds is None else folds
-        require_number("folds", count, 2, 10**6)
+        require_number(2, folds=count)
         if len(names) < 2 or min(counts) < count:
             few = f"The labels have {shorten(dict(zip(names, counts, strict=True)), 300)} texts"
             raise DataError(f"{few}. {count} folds need two labels or more, with {count} texts each.")

@@ -93,7 +93,7 @@ class OnnxClassifier:
             from tokenizers import Tokenizer
         options = onnxruntime.SessionOptions()
         if threads is not None:
-            require_number("threads", threads, 1, 4 * (os.cpu_count() or 1))
+            require_number(1, 4 * (os.cpu_count() or 1), threads=threads)
             options.intra_op_num_threads = threads
         folder = as_folder(folder)
         if (export := find_export(folder)) is None:

@@ -179,7 +179,7 @@ def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | No
         If `bars` is not a whole number from 1.
     """
     require_columns(explanation, "word", "attribution", "label")
-    require_number("bars", bars, 1, 10**6)
+    require_number(1, bars=bars)
     [attributions] = as_matrix(explanation[["attribution"]], "attribution").T
     strongest = np.sort(np.argsort(-np.abs(attributions), kind="stable")[:bars])
     shown = attributions[strongest]

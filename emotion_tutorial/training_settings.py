@@ -68,7 +68,7 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
         raise SettingsError(f"{unfit[0]}= does not fit this training. Leave it out.")
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     for name, (low, high) in LIMITS.items():
-        require_number(name, given.get(name, low), low, high)
+        require_number(low, high, **{name: given.get(name, low)})
     device = torch.device("cpu") if given.get("use_cpu") else best_device()
     asked = [given.get("eval_strategy"), given.get("save_strategy")]
     rhythm = next((strategy for strategy in asked if strategy in ("epoch", "steps")), "epoch")
