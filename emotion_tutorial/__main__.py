@@ -17,9 +17,6 @@ from emotion_tutorial.exceptions import needed_from
 from emotion_tutorial.profiles import PROFILES
 from emotion_tutorial.replacing import as_folder, replaced_whole
 
-SETTINGS = ("data", "text_column", "label_column", "checkpoint", "learning_rate", "epochs", "batch_size", "seed")
-"""Settings of a profile that an option replaces."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments, and do what they say; an error in the input ends it with one line."""
@@ -42,18 +39,9 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
     label_names = splits["test"].features["label"].names
     metrics = et.evaluate(tested.label_ids, tested.predictions.argmax(axis=1), label_names)
     if trainer.is_world_process_zero():
-        et.save_model(
-            trainer.model,
-            trainer.processing_class,
-            output / "model",
-            name=output.resolve().name,
-            data=profile.data,
-            checkpoint=profile.checkpoint,
-            hyperparameters=profile.hyperparameters,
-            metrics=metrics,
-            metrics_split="test",
-            untouched=True,
-        )
+        about = {name: getattr(profile, name) for name in ("data", "checkpoint", "hyperparameters")}
+        about |= {"name": output.resolve().name, "metrics": metrics, "metrics_split": "test", "untouched": True}
+        et.save_model(trainer.model, trainer.processing_class, output / "model", **about)
     logs = trainer.state.log_history
     return {
         "model": str(output / "model"),
@@ -98,15 +86,9 @@ def serve(options: argparse.Namespace) -> None:
     uvicorn.run(app, host=options.host, port=options.port, access_log=False)
 
 
-def _port(text: str) -> int:
-    if not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port. Give a number from 0 to 65535.")
-    return int(text)
-
-
 def _profile(options: argparse.Namespace) -> et.Profile:
-    asked = {name: getattr(options, name, None) for name in SETTINGS}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    settings = {field.name for field in dataclasses.fields(et.Profile)}
+    given = {name: value for name, value in vars(options).items() if name in settings and value is not None}
     if options.profile is None:
         return et.get_profile(**given)
     return dataclasses.replace(PROFILES[options.profile], **given)  # what is asked for here wins over the environment
@@ -119,26 +101,26 @@ def _parser() -> argparse.ArgumentParser:
     for command in (finetune, extract, serve):
         sub = commands.add_parser(command.__name__, help=(command.__doc__ or "").splitlines()[0])
         sub.set_defaults(command=command)
-        subs[command.__name__] = sub
-    for sub in (subs["finetune"], subs["extract"]):
-        sub.add_argument("--output", required=True, help="folder; an interrupted finetune goes on there")
-        sub.add_argument("--profile", choices=[*PROFILES], help="where the other settings come from")
-        sub.add_argument("--data", help="embedded, hub, a Hub id, a file or a folder")
-        sub.add_argument("--text-column", help="text, unless given")
-        sub.add_argument("--label-column", help="label, unless given")
-        sub.add_argument("--checkpoint", help="embedded, a Hub id or a folder")
-        sub.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
-    subs["finetune"].add_argument("--learning-rate", type=float)
-    subs["finetune"].add_argument("--epochs", type=float, help="passes over the training texts")
-    subs["finetune"].add_argument("--batch-size", type=int, help="texts per optimizer step, of all processes together")
-    subs["finetune"].add_argument("--seed", type=int)
-    subs["finetune"].add_argument("--new-head", action="store_true", help="replace the head of a fine-tuned classifier")
-    subs["extract"].add_argument("--pooling", choices=["cls", "mean"], default="cls")
-    subs["extract"].add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    subs["serve"].add_argument("folder", type=Path, help="a saved model, or an export")
-    subs["serve"].add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; no password")
-    subs["serve"].add_argument("--port", type=_port, default=8000, help="0: any that is free")
-    subs["serve"].add_argument("--threads", type=int, help="threads of the CPU that compute; all, unless given")
+        subs[command.__name__] = sub.add_argument
+    for add in (subs["finetune"], subs["extract"]):
+        add("--output", required=True, help="folder; an interrupted finetune goes on there")
+        add("--profile", choices=[*PROFILES], help="where the other settings come from")
+        add("--data", help="embedded, hub, a Hub id, a file or a folder")
+        add("--text-column", help="text, unless given")
+        add("--label-column", help="label, unless given")
+        add("--checkpoint", help="embedded, a Hub id or a folder")
+        add("--cpu", action="store_true", help="leave an accelerator alone")
+    subs["finetune"]("--learning-rate", type=float)
+    subs["finetune"]("--epochs", type=float, help="passes over the training texts")
+    subs["finetune"]("--batch-size", type=int, help="texts per optimizer step, of all processes together")
+    subs["finetune"]("--seed", type=int)
+    subs["finetune"]("--new-head", action="store_true", help="replace the head of a fine-tuned classifier")
+    subs["extract"]("--pooling", choices=["cls", "mean"], default="cls")
+    subs["extract"]("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    subs["serve"]("folder", type=Path, help="a saved model, or an export")
+    subs["serve"]("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; no password")
+    subs["serve"]("--port", type=int, default=8000, help="0: any that is free")
+    subs["serve"]("--threads", type=int, help="threads of the CPU that compute; all, unless given")
     return parser
 
 

@@ -1,6 +1,5 @@
 """Which words of a text drove a classifier's label."""
 
-import threading
 import warnings
 from typing import Any
 
@@ -9,7 +8,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from emotion_tutorial.exceptions import DataWarning, MissingExtraError, SettingsError
+from emotion_tutorial.exceptions import DataWarning, SettingsError, needed_from
 from emotion_tutorial.inference import evaluating, predict_proba, require_finite
 from emotion_tutorial.models import label_names_of
 from emotion_tutorial.texts import require_number
@@ -67,37 +66,33 @@ def explain(
     -----
     Sundararajan, Taly and Yan 2017, Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
     """
-    try:
+    with needed_from("notebooks"):
         from captum.attr import IntegratedGradients
-    except ImportError as error:
-        raise MissingExtraError('captum is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
     limit = context_size(tokenizer, model)
     encoded = encode_with_offsets(text, tokenizer, truncation=True, max_length=limit)
     names, pieces = label_names_of(model.config), word_spans(text)
-    if label is not None and label not in names:
-        raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
-    require_number("steps", steps, 1, 10**6)
-    predicted = predict_proba(text, model, tokenizer, progress=False)
+    require_number(1, steps=steps)
+    predicted = predict_proba(text, model, tokenizer, progress=False)  # which warns if the text is cut
     label = str(predicted.iloc[0].idxmax()) if label is None else label
+    if label not in names:
+        raise SettingsError(f"The model has no label {label!r}. Choose one of {', '.join(names)}.")
     attributions = np.zeros(len(pieces))
     if pieces and encoded["input_ids"]:
         layer: Any = model.get_input_embeddings()
-        thread = threading.get_ident()
 
         def probability(embeddings: torch.Tensor) -> torch.Tensor:
             # Only the layer's output changes on the way: the model gets the text's ids, so that positions stay.
             inputs = ids.expand(len(embeddings), -1)
-            with layer.register_forward_hook(lambda *_: embeddings if threading.get_ident() == thread else None):
+            with layer.register_forward_hook(lambda *_: embeddings):
                 logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             return logits.float().softmax(dim=-1)[:, names.index(label)]
 
         with torch.inference_mode(False), evaluating(model):
-            ids, special = (
-                torch.tensor([encoded[name]], device=model.device) for name in ("input_ids", "special_tokens_mask")
-            )
+            ids = torch.tensor([encoded["input_ids"]], device=model.device)
+            special = torch.tensor([encoded["special_tokens_mask"]], device=model.device).bool()
             of_tokens, [gap] = IntegratedGradients(probability).attribute(
                 layer(ids).detach(),
-                baselines=layer(torch.where(special.bool(), ids, tokenizer.pad_token_id)).detach(),
+                baselines=layer(torch.where(special, ids, tokenizer.pad_token_id)).detach(),
                 n_steps=steps,
                 internal_batch_size=max(1, TOKENS_PER_BATCH // ids.shape[1]),
                 return_convergence_delta=True,

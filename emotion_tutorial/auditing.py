@@ -9,8 +9,8 @@ import pandas as pd
 import regex
 from datasets import DatasetDict
 
-from emotion_tutorial.exceptions import DataError, DataWarning, SettingsError
-from emotion_tutorial.texts import NUMBERS, require_labeled, shorten
+from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.texts import require_labeled, require_number, shorten
 from emotion_tutorial.words import word_spans
 
 COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
@@ -66,20 +66,18 @@ def audit(splits: DatasetDict, *, max_words: int = 380, min_class_rows: int = 10
         If a split does not have a `text` of strings and a `label` with names, or a label is missing or is not one of
         the names.
     SettingsError
-        If `max_words` or `min_class_rows` is not a number.
+        If `max_words` or `min_class_rows` is not a whole number.
     """
-    if wrong := [value for value in (max_words, min_class_rows) if not isinstance(value, NUMBERS)]:
-        raise SettingsError(f"max_words= and min_class_rows= are numbers, and one of them is {shorten(wrong[0])}.")
+    require_number(0, max_words=max_words, min_class_rows=min_class_rows)
     rows = _stack(splits)
     empty = rows[rows["key"] == ""].assign(finding="empty")
     # A text has at least as many characters as words.
     words = rows["text"].map(lambda text: len(word_spans(text)) if len(text) > max_words else 0)
     long = rows.assign(finding="over-long", detail=words.astype(str) + " words")[words > max_words]
     found = pd.concat([_find_copies(rows), empty, long]).sort_index(kind="stable")
-    about_labels = [_find_similar_labels(splits), _find_rare_classes(splits, rows, min_class_rows)]
-    found = pd.concat([found, *about_labels], ignore_index=True).reindex(columns=COLUMNS)
-    found = found.fillna(dict.fromkeys(("split", "text", "other_split", "other_label", "detail"), ""))
-    return found.astype({"row": "Int64", "other_row": "Int64"})
+    parts = [found, _find_similar_labels(splits), _find_rare_classes(splits, rows, min_class_rows)]
+    found = pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS).astype({"row": "Int64", "other_row": "Int64"})
+    return found.fillna(dict.fromkeys(("split", "text", "other_split", "other_label", "detail"), ""))
 
 
 def drop_leaks(splits: DatasetDict) -> DatasetDict:
@@ -106,13 +104,13 @@ def drop_leaks(splits: DatasetDict) -> DatasetDict:
     rows = _stack(splits)
     if "train" not in splits:
         raise DataError(f"There is no split 'train', only {', '.join(map(repr, splits))}.")
-    keys = {split: rows.loc[rows["split"] == split, "key"] for split in splits}
-    train = keys.pop("train")
-    hits = {split: train.isin(held_out) & (train != "") for split, held_out in keys.items()}
-    leaked = pd.DataFrame(hits, index=train.index).any(axis=1).to_numpy(dtype=bool)
+    keys = {split: {*rows.loc[rows["split"] == split, "key"]} - {""} for split in splits}
+    train = rows.loc[rows["split"] == "train", "key"]
+    hits = pd.DataFrame({split: train.isin(keys[split]) for split in splits if split != "train"}, train.index)
+    leaked = hits.any(axis=1).to_numpy(dtype=bool)
     if not leaked.any():
         return splits
-    counts = ", ".join(f"{hit.sum()} in {split!r}" for split, hit in hits.items())
+    counts = ", ".join(f"{count} in {split!r}" for split, count in hits.sum().items())
     if leaked.all():
         raise DataError(f"All {len(train)} training texts stand in another split too ({counts}): none is left.")
     message = f"Left out {leaked.sum()} of {len(train)} training rows, whose text is also in another split: {counts}."
@@ -145,17 +143,15 @@ def _text_keys(texts: Iterable[str]) -> list[str]:
 
 def _find_copies(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["key"] != ""]
-    codes = pd.factorize(rows["key"])[0]
-    first = np.unique(codes, return_index=True)[1][codes]
-    copy = first != np.arange(len(rows))
-    copies, others = rows[copy], rows.iloc[first[copy]].set_axis(rows.index[copy])
-    same_split, same_label, same_text = (copies[column] == others[column] for column in ("split", "label", "text"))
-    kinds = ["leak", "conflicting label", "duplicate"]
-    labels, texts = np.where(same_label, "same", "other"), np.where(same_text, "exact", "normalized")
-    return copies.join(others[["split", "row", "label"]].add_prefix("other_")).assign(
-        finding=np.select([~same_split, ~same_label, same_text], kinds, "near duplicate"),
+    first = rows.groupby("key")[["split", "row", "label", "text"]].transform("first")
+    same = rows[first.columns] == first
+    labels, texts = np.where(same["label"], "same", "other"), np.where(same["text"], "exact", "normalized")
+    kinds = {"leak": ~same["split"], "conflicting label": ~same["label"], "duplicate": same["text"]}
+    found = rows.join(first[["split", "row", "label"]].add_prefix("other_")).assign(
+        finding=np.select([*kinds.values()], [*kinds], "near duplicate"),
         detail=[f"{label} label, {text} text" for label, text in zip(labels, texts, strict=True)],
     )
+    return found[~(same["split"] & same["row"])]
 
 
 def _find_similar_labels(splits: DatasetDict) -> pd.DataFrame:

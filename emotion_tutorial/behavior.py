@@ -4,10 +4,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from emotion_tutorial.evaluation import _wilson
+from emotion_tutorial.evaluation import wilson
 from emotion_tutorial.exceptions import DataError, DataWarning
 from emotion_tutorial.texts import as_labels, as_texts, shorten
 
@@ -39,7 +38,8 @@ def check_behavior(pairs: pd.DataFrame, predict: Callable[[list[str]], Any]) -> 
     ------
     DataError
         If `pairs` is no such frame, if a value is missing, if a pair has not exactly the two variants, or if `predict`
-        doesn't return one label for each text, of the right kind, in the order of the texts.
+        doesn't return one label for each text, in the order of the texts. If it returns none of the labels that the
+        texts have, as when it gives ids in place of names, a `DataWarning` says so.
 
     Notes
     -----
@@ -60,46 +60,28 @@ def check_behavior(pairs: pd.DataFrame, predict: Callable[[list[str]], Any]) -> 
     if not isinstance(pairs, pd.DataFrame) or not {*COLUMNS} <= {*pairs.columns}:
         found = f"has {[*pairs.columns]}" if isinstance(pairs, pd.DataFrame) else f"is a {type(pairs).__name__}"
         raise DataError(f"pairs= {found[:200]}. Give a frame with the columns {', '.join(COLUMNS)}.")
-    if not callable(predict):
-        raise DataError(f"predict= is {shorten(predict)}. Give a function that takes texts and returns their labels.")
     texts, _ = as_texts(pairs["text"], "text")
     frame = pd.DataFrame({name: as_labels(pairs[name], name, len(texts)) for name in COLUMNS[:4]})
-    if "all" in frame["capability"].tolist():
-        raise DataError("A capability is called 'all', which means all pairs. Give it another name.")
-    rows = []
-    for (capability, pair), variants in frame.groupby(["capability", "pair"], sort=False)["variant"]:
+    for pair, variants in frame.groupby(["capability", "pair"], sort=False)["variant"]:
         if sorted(map(str, variants)) != ["a", "b"]:
-            found = f"Pair {pair!r} of {capability!r} has the variants {shorten([*variants])}"
+            found = f"The pair {pair} has the variants {shorten([*variants])}"
             raise DataError(f"{found}. Give each pair two rows, of the variants 'a' and 'b', or leave it out.")
-        rows.append((capability, *variants.sort_values().index))
-    right = pd.DataFrame(rows, columns=["capability", "a", "b"])
-    is_right = _is_right(predict, texts, pairs.index, frame["label"].tolist())
-    right[["a", "b"]] = is_right[right[["a", "b"]]]
+    given = predict([*texts])
+    predicted = as_labels(given, "predict(texts)", len(texts))
+    known = (pairs.index, pd.RangeIndex(len(texts)))
+    if isinstance(given, pd.Series | pd.DataFrame) and not any(given.index.equals(index) for index in known):
+        raise DataError("predict= and pairs= have different indexes. Return the labels in the order of the texts.")
+    if not {*frame["label"]} & {*predicted}:
+        found = f"No text has a label that predict= returned, such as {shorten(predicted[0])}"
+        advice = f"Write them as in label, such as {shorten(frame['label'][0])}: names[id] is the name of an id"
+        warnings.warn(f"{found}. {advice}.", DataWarning, stacklevel=2)
+    frame["right"] = [label == other for label, other in zip(frame["label"], predicted, strict=True)]
+    right = frame.pivot_table("right", ["capability", "pair"], "variant", aggfunc="first", sort=False)
     right["both"] = right["a"] & right["b"]
     shares = [
-        (capability, name, *_wilson(of[name].sum(), len(of)), len(of))
+        (capability, name, *wilson(of[name].sum(), len(of)), len(of))
         for capability, of in [*right.groupby("capability", sort=False), ("all", right)]
         for name in ("a", "b", "both")
     ]
     columns = ["capability", "right", "value", "low", "high", "support"]
     return pd.DataFrame(shares, columns=columns).set_index(["capability", "right"])
-
-
-def _is_right(predict: Callable[[list[str]], Any], texts: list[str], index: pd.Index, labels: list[Any]) -> Any:
-    """Return for each text whether it is labeled right, (texts,) bool."""
-    given = predict([*texts])
-    if (shape := getattr(given, "shape", ()))[1:] not in ((), (1,)):
-        found = f"predict= returned a {type(given).__name__} of the shape {tuple(shape)}, not one label for each text"
-        raise DataError(f"{found}. The label of a row of probabilities is frame.idxmax(axis=1).")
-    predicted = as_labels(given, "predict(texts)", len(texts))
-    known = (index, pd.RangeIndex(len(texts)))
-    if isinstance(given, pd.Series | pd.DataFrame) and not any(given.index.equals(other) for other in known):
-        raise DataError("predict= and pairs= have different indexes. Return the labels in the order of the texts.")
-    for row, (label, prediction) in enumerate(zip(labels, predicted, strict=True)):
-        if isinstance(label, str) != isinstance(prediction, str):
-            found = f"label[{row}] is {shorten(label)}, and predict= returned {shorten(prediction)}"
-            raise DataError(f"{found}. Both are names, or both ids: names[id] turns an id into its name.")
-    if not {*labels} & {*predicted}:
-        found = f"No text has a label that predict= returned, such as {shorten(predicted[0])}"
-        warnings.warn(f"{found}. Write them as in label, such as {shorten(labels[0])}.", DataWarning, stacklevel=3)
-    return np.array([label == prediction for label, prediction in zip(labels, predicted, strict=True)])

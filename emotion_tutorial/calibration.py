@@ -1,5 +1,7 @@
 """Measure whether probabilities mean what they say, and correct them with a temperature."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,12 +12,13 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from emotion_tutorial.evaluation import Ids
 from emotion_tutorial.exceptions import CheckpointError, DataError
-from emotion_tutorial.inference import evaluating, labeled_texts, predict_logits
-from emotion_tutorial.texts import as_ids, as_matrix, require_one_index, require_whole
+from emotion_tutorial.inference import labeled_texts, predict_logits
+from emotion_tutorial.texts import as_ids, as_matrix, require_number, require_one_index
 
 
-def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.DataFrame:
+def calibration_table(y_true: Ids, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.DataFrame:
     """Compare, for intervals of confidence, how sure a classifier is with how often it is right.
 
     Parameters
@@ -41,7 +44,7 @@ def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bi
     SettingsError
         If `bins` is not a whole number from 1.
     """
-    require_whole(1, bins=bins)
+    require_number(1, bins=bins)
     ids, rows = _checked_probabilities(y_true, probabilities)
     confidence = rows.max(axis=1)
     place = np.ceil(confidence * bins)
@@ -50,7 +53,7 @@ def calibration_table(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bi
     return by_bin.agg(texts=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean"))
 
 
-def calibration_scores(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.Series:
+def calibration_scores(y_true: Ids, probabilities: npt.ArrayLike, *, bins: int = 10) -> pd.Series:
     """Measure how good probabilities are: all three scores are 0 at best.
 
     Parameters
@@ -83,19 +86,13 @@ def calibration_scores(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, b
     table = calibration_table(ids, rows, bins=bins)
     gaps = np.abs(table["accuracy"] - table["confidence"])
     labels = range(rows.shape[1])
-    scores = {"log_loss": log_loss(ids, rows, labels=labels)}
-    scores["brier_score"] = brier_score_loss(ids, rows, labels=labels, scale_by_half=False)
-    return pd.Series(scores | {"calibration_error": np.average(gaps, weights=table["texts"])})
+    brier = brier_score_loss(ids, rows, labels=labels, scale_by_half=False)
+    error = np.average(gaps, weights=table["texts"])
+    return pd.Series({"log_loss": log_loss(ids, rows, labels=labels), "brier_score": brier, "calibration_error": error})
 
 
 def calibrate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    split: Dataset,
-    *,
-    bins: int = 10,
-    batch_size: int | None = None,
-    progress: bool = True,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, split: Dataset, *, batch_size: int | None = None
 ) -> pd.DataFrame:
     """Find the temperature that corrects a classifier's probabilities, and divide its last layer by it, in place.
 
@@ -112,8 +109,8 @@ def calibrate(
         Texts with labels, as `load_splits` returns them: a `text` and a `label`, whose labels are the model's. Never
         the training texts, about which a model is too sure of itself. Scores on these texts are a little too good,
         because the temperature was chosen by them.
-    bins, batch_size, progress
-        As in `calibration_scores` and `predict_proba`.
+    batch_size
+        As in `predict_proba`.
 
     Returns
     -------
@@ -131,46 +128,44 @@ def calibrate(
         As in `predict_proba`, or if the model does not end in a linear layer with one output for each label. The model
         is unchanged.
     SettingsError
-        If there is no such number of bins or batch size.
+        If there is no such batch size.
 
     Notes
     -----
     Temperature scaling, as in `fit_temperature`: a linear layer whose weights and bias are divided by the temperature
     gives the logits divided by the temperature.
     """
-    require_whole(1, bins=bins)
     texts, ids = labeled_texts(split, "split=", model)
     if not texts:
         raise DataError("split= has no texts. Give some with labels that the model was not trained on.")
-    logits = predict_logits(texts, model, tokenizer, batch_size, progress)
+    logits = predict_logits(texts, model, tokenizer, batch_size)
     temperature = fit_temperature(logits, ids)
     body = {*model.base_model.modules()}
     linear = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and layer not in body]
-    heads = [[*layer.parameters()] for layer in linear if layer.out_features == logits.shape[1]]
-    weights = heads[-1] if heads else []
+    weights = [*linear[-1].parameters()] if linear else []
     old = [weight.detach().clone() for weight in weights]
     try:
-        with evaluating(model), torch.no_grad():
+        with torch.no_grad():
             for weight in weights:
                 weight.div_(temperature)
-            after = predict_logits(texts, model, tokenizer, batch_size, progress)
-            tolerance = max(1e-3, 8 * torch.finfo(model.dtype).eps) * np.abs(logits).max()
-            if not weights or np.abs(after * temperature - logits).max() > tolerance:
-                found = f"{type(model).__name__} does not end in a linear layer with one output for each label"
-                raise CheckpointError(f"{found}. Divide its logits by the temperature {temperature:.4g} yourself.")
-            earlier = getattr(model.config, "calibration_temperature", None) or 1.0
-            model.config.calibration_temperature = earlier * temperature
+        after = predict_logits(texts, model, tokenizer, batch_size)
+        tolerance = max(1e-3, 8 * torch.finfo(model.dtype).eps) * np.abs(logits).max()
+        if np.abs(after * temperature - logits).max() > tolerance:
+            found = f"{type(model).__name__} does not end in a linear layer"
+            raise CheckpointError(f"{found}. Divide its logits by the temperature {temperature:.4g} yourself.")
     except BaseException:
         for weight, values in zip(weights, old, strict=True):
             weight.data.copy_(values)
         raise
-    scores = [calibration_scores(ids, softmax(rows.astype(np.float64), axis=1), bins=bins) for rows in (logits, after)]
+    earlier = getattr(model.config, "calibration_temperature", None) or 1.0
+    model.config.calibration_temperature = earlier * temperature
+    scores = [calibration_scores(ids, softmax(rows.astype(np.float64), axis=1)) for rows in (logits, after)]
     table = pd.DataFrame(scores, index=["before", "after"])
     table.insert(0, "temperature", [1.0, temperature])
     return table
 
 
-def expected_calibration_error(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, *, bins: int = 15) -> float:
+def expected_calibration_error(y_true: Ids, probabilities: npt.ArrayLike, *, bins: int = 15) -> float:
     """Return the `calibration_error` of `calibration_scores`, which has the parameters and the errors, as a number."""
     return float(calibration_scores(y_true, probabilities, bins=bins)["calibration_error"])
 
@@ -220,9 +215,7 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
     return float(np.exp(found) * scale)
 
 
-def _checked(
-    y_true: npt.ArrayLike, rows: npt.ArrayLike, name: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _checked(y_true: Any, rows: Any, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return ids and a matrix with a row for each."""
     require_one_index(**{"y_true": y_true, name: rows})
     matrix = as_matrix(rows, name).astype(np.float64)
@@ -230,15 +223,12 @@ def _checked(
     return ids, matrix
 
 
-def _checked_probabilities(
-    y_true: npt.ArrayLike, probabilities: npt.ArrayLike
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _checked_probabilities(y_true: Any, rows: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return ids, and a row of probabilities for each that sums to 1 in double precision."""
-    ids, rows = _checked(y_true, probabilities, "probabilities")
-    rows = np.where(rows > -1e-6, rows.clip(0), rows)  # what rounding left below 0
+    ids, rows = _checked(y_true, rows, "probabilities")
     sums = rows.sum(axis=1)
-    if (wrong := (rows < 0).any(axis=1) | (np.abs(sums - 1) > 0.02)).any():  # of numbers in half precision, too
-        row = int(wrong.argmax())
+    if rows.min() < -1e-6 or np.abs(sums - 1).max() > 0.02:  # of numbers in half precision, too
+        row = int(np.maximum(np.abs(sums - 1), -rows.min(axis=1)).argmax())
         found = f"probabilities[{row}] sums to {sums[row]:.4f}, and its least value is {rows[row].min():.4f}"
         raise DataError(f"{found}. Give probabilities: of logits, take the softmax.")
-    return ids, rows / sums[:, None]
+    return ids, rows.clip(0) / sums[:, None]

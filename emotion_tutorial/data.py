@@ -1,5 +1,6 @@
 """Load labeled texts from any source as a `DatasetDict` of `text` and `label`, and turn a split into a frame."""
 
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,17 +9,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_from_disk
 from sklearn.model_selection import train_test_split
 
-from emotion_tutorial.corpus import EMOTIONS
-from emotion_tutorial.exceptions import DataError, DataWarning, SettingsError
-from emotion_tutorial.reading import MissingLabelsError, read_file, require_columns
-from emotion_tutorial.sources import SPLITS, open_source, pick_splits
-from emotion_tutorial.texts import as_column, as_texts, is_label, require_labeled, shorten
+from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
+from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError, damage_is_said
+from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
+from emotion_tutorial.reading import MissingLabelsError, file_format, read_file, require_columns
+from emotion_tutorial.texts import as_column, as_texts, is_label, is_missing, require_labeled, require_number, shorten
 
-MAX_CLASSES = 1_000
-"""If there are more distinct labels than this, each must have ten rows on average."""
+SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
+"""The splits, and the names under which a source may have them."""
+PART_NUMBER = r"-(\d{5})-of-(\d{5}).*"
+"""The end of a file's name on the Hub, where a split may come in several files."""
 
 Part: TypeAlias = str | Path | pd.DataFrame | Dataset
 Source: TypeAlias = Part | Mapping[str, Part]
@@ -87,51 +90,101 @@ def load_splits(
     >>> splits["train"].features["label"].names
     ['joy', 'sadness']
     """
+    require_number(0, 2**32 - 1, seed=seed)
     is_bundled = isinstance(source, str) and source == "embedded"
     if is_bundled:
         text_column, label_column = "text", "label"
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise SettingsError(f"seed= is {shorten(seed)}. Give a whole number, from 0 to 2**32 - 1.")
     title = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
     given = [] if label_names is None else _check_names(as_column(label_names, "label_names")[0], "label_names= is")
     names, frames = given, {}
-    for split, parts in pick_splits(open_source(source, name, revision), title).items():
+    for split, parts in _pick_splits(_open_source(source, name, revision), title).items():
         found = []
         try:
             for part in parts:
                 where = str(part) if len(parts) > 1 else f"{title}, split {split!r}"
                 table = read_file(part, text_column, label_column, encoding) if isinstance(part, Path) else part
                 feature = table.features.get(label_column) if isinstance(table, Dataset) else None
-                own = feature.names if isinstance(feature, ClassLabel) else EMOTIONS if is_bundled else []
-                names = names or (own and _check_names([*own], f"{where}: the label names are"))
+                own = feature.names if isinstance(feature, ClassLabel) else [*EMOTIONS] if is_bundled else []
+                names = names or (own and _check_names(own, f"{where}: the label names are"))
                 if own and given and {*map(_as_name, given)}.isdisjoint(map(_as_name, own)):
-                    message = (
-                        f"{where}: its label names {shorten([*own])} are replaced, in this order, by label_names=."
-                    )
-                    _warn(message, stacklevel=3)
+                    _warn(f"{where}: its label names {shorten(own)} are replaced, in this order, by label_names=.", 3)
                     own = []
                 found.append(_check_rows(table, where, text_column, label_column, own))
         except MissingLabelsError as error:
             if split != "test":
                 raise
-            _warn(f"{title}: the test split has no labels. It is set aside. ({error})", stacklevel=3)
+            _warn(f"{title}: the test split has no labels. It is set aside. ({error})", 3)
         else:
             frames[split] = pd.concat(found, ignore_index=True)
     ids_are_known = bool(names)
-    names = names or _find_names(frames["train"]["label"], title)
+    if not names:
+        names = sorted(frames["train"]["label"].dropna().unique())
+        names.sort(key=int if all(re.fullmatch("-?[0-9]+", name) for name in names) else None)
     if "test" in frames and set(frames["test"]["label"].dropna()) <= {"-1"} - set(names):
-        _warn(f"{title}: the labels of the test split are hidden. It is set aside.", stacklevel=3)
+        _warn(f"{title}: the labels of the test split are hidden. It is set aside.", 3)
         del frames["test"]
     for split, frame in frames.items():
         frame["label"] = _label_ids(frame["label"], names, ids_are_known, f"{title}, split {split!r}")
     if len(names) < 2:
-        there = f"{len(names)} class ({', '.join(map(shorten, names))})"
-        raise DataError(f"{title} has {there}, not two or more. Check label_column=, label_names=.")
+        raise DataError(f"{title} has {len(names)} class {shorten(names)}, not two or more. Check label_column=.")
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-    splits = {}
-    for split in list(frames):  # pop() frees the memory of a frame
-        splits[split] = Dataset.from_pandas(frames.pop(split), features=features, preserve_index=False)
+    splits = {split: Dataset.from_pandas(frame, features, preserve_index=False) for split, frame in frames.items()}
     return _cut_missing(splits, title, seed)
+
+
+def _open_source(source: Any, name: str | None = None, revision: str | None = None) -> Any:
+    """Return what a source is or holds: a frame, a data set, the path of a file, or several of these by name."""
+    path = Path()
+    if isinstance(source, str | Path):
+        # Path.expanduser and Path.exists fail for names that no file may have
+        path = CORPUS_FOLDER if source == "embedded" else Path(os.path.expanduser(source))  # noqa: PTH111
+        is_id = isinstance(source, str) and re.fullmatch(r"[\w-]+/[\w.-]+", source) and not file_format(path)
+        if source == "hub" or (is_id and not os.path.exists(path)):  # noqa: PTH110
+            return load_hub_dataset(HUB_DATASET if source == "hub" else str(source), name, revision)
+    if name is not None or revision is not None:
+        raise SettingsError("name= and revision= are for data sets on the Hub. Leave them out for this source.")
+    if not isinstance(source, str | Path):
+        return source
+    if source == "" or not os.path.exists(path):  # noqa: PTH110
+        advice = "Check it, or give 'embedded', 'hub' or the id of a Hub data set (owner/name)"
+        raise NotFoundError(f"There is no file or folder {shorten(str(source), 300)} in {Path.cwd()}. {advice}.")
+    if not path.is_dir():
+        return path
+    if any((path / f"{name}.json").is_file() for name in ("dataset_dict", "dataset_info")):
+        with damage_is_said(path, "What save_to_disk wrote is damaged: save it again."):
+            saved = load_from_disk(path)
+            for part in saved.values() if isinstance(saved, DatasetDict) else [saved]:
+                part.data.validate(full=True)  # texts that are not UTF-8
+            return saved
+    top, data = (
+        {file.name: file for file in sorted(path.glob(pattern)) if file.is_file() and file_format(file)}
+        for pattern in ("*", "data/*")
+    )
+    return data if "train" in {*map(_split_name, data)} - {*map(_split_name, top)} else top
+
+
+def _split_name(name: Any) -> str:
+    """Return what a name says about the split: up to the first dot, or to the number of one of several parts."""
+    return re.sub(PART_NUMBER, "", str(name).partition(".")[0]).lower()
+
+
+def _pick_splits(found: Any, title: str) -> dict[str, list[Any]]:
+    """Return the parts of each split, in order."""
+    if not isinstance(found, Mapping):
+        return {"train": [found]}
+    picked = {}
+    for split, aliases in SPLITS.items():
+        if names := [name for name in found if _split_name(name) in aliases]:
+            numbers = [re.search(PART_NUMBER, str(name)) for name in names]
+            parts = {(int(number[1]), int(number[2])) if number else (0, 1) for number in numbers}
+            if parts != {(i, len(names)) for i in range(len(names))}:
+                there = f"{len(names)} parts for the split {split!r}, which do not fit together: {', '.join(names[:5])}"
+                raise DataError(f"{title} has {there}. Keep one, or all the numbered files of a set.")
+            picked[split] = [_open_source(found[name]) for name in names]
+    if "train" not in picked:
+        there = ", ".join(map(shorten, [*found][:10])) or "nothing that can be read"
+        raise NotFoundError(f"{title} has no split 'train' (of a folder: no file such as train.csv). It has {there}.")
+    return picked
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
@@ -148,45 +201,28 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str, name
     """Return the rows as `text` (strings) and `label` (names), or say what is wrong with them, and in which row."""
     if not isinstance(part, pd.DataFrame | Dataset):
         raise SettingsError(f"{where}: expected one DataFrame, Dataset or file, not several; got {shorten(part)}.")
-    columns = part.column_names if isinstance(part, Dataset) else part.columns
-    require_columns(where, columns, text_column, label_column)
+    require_columns(where, part, text_column, label_column)
     frame = part.select_columns([text_column, label_column]).to_pandas() if isinstance(part, Dataset) else part
     if not len(frame):
         raise DataError(f"{where}: no rows. Leave the split out, or fill it.")
-    texts, labels = (frame[column].reset_index(drop=True) for column in (text_column, label_column))
-    if not isinstance(texts.dtype, pd.StringDtype):
-        texts = texts.astype(object)
-    texts = texts.where(texts.notna(), "")
-    try:
-        if pd.api.types.infer_dtype(texts) != "string":
-            raise TypeError
-        texts = texts.astype("string[pyarrow]")
-    except (TypeError, UnicodeEncodeError):  # then each row is looked at, and a wrong one refused
-        texts = pd.Series(as_texts(texts.tolist(), f"{where}, text")[0], dtype="string[pyarrow]")
-    if (empty := np.flatnonzero(texts.str.strip() == "")).size:
-        found = f"{empty.size} empty texts (rows {', '.join(map(str, empty[:5]))})"
-        _warn(f"{where}: {found}. They are kept; filter them out if you do not want them.")
-    return pd.DataFrame({"text": texts, "label": _read_labels(labels, where, dict(enumerate(names)))})
-
-
-def _read_labels(labels: pd.Series, where: str, names: Mapping[int, str]) -> pd.Series:
-    """Return labels as names: 3, 3.0 and "3" are one label; what is missing is None."""
-    try:
-        codes, values = pd.factorize(labels)
-    except (TypeError, NotImplementedError):  # of lists and the like: then each row is looked at
-        codes, values = np.arange(len(labels)), pd.Index(labels, dtype=object)
-    for code, label in enumerate(values):
-        if not is_label(label):
-            row = np.argmax(codes == code)
+    given = frame[text_column].astype(object)
+    texts, _ = as_texts(given.where(given.notna(), "").tolist(), f"{where}, text")
+    if empty := [str(row) for row, text in enumerate(texts) if not text.strip()]:
+        rows = f"{len(empty)} empty texts (rows {', '.join(empty[:5])})"
+        _warn(f"{where}: {rows}. They are kept; filter them out if you do not want them.")
+    by_id: dict[Any, str] = dict(enumerate(names))
+    labels: list[str | None] = []
+    for row, label in enumerate(frame[label_column].tolist()):
+        if not is_label(label) and not is_missing(label):
             advice = "a text has one label, a string or a finite number. Convert the column"
             raise DataError(f"{where}, row {row}: the label is {shorten(label)}, but {advice}.")
-    found = [_as_name(names.get(label, label)) for label in values]
-    return pd.Series(np.array([*found, None], dtype=object)[codes], dtype=object)
+        labels.append(None if is_missing(label) else _as_name(by_id.get(label, label)))
+    return pd.DataFrame({"text": pd.Series(texts, dtype="string[pyarrow]"), "label": pd.Series(labels, dtype=object)})
 
 
 def _as_name(label: Any) -> str | None:
-    written = str.__str__(label) if isinstance(label, str) else str(label)  # str() of an enumeration gives another name
-    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", written.strip()) or None
+    """Return a label as a name: 3, 3.0 and "3" are one label."""
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", label.strip() if isinstance(label, str) else str(label)) or None
 
 
 def _check_names(names: list[Any], where: str) -> list[str]:
@@ -197,25 +233,15 @@ def _check_names(names: list[Any], where: str) -> list[str]:
     return [*map(str.__str__, names)]
 
 
-def _find_names(labels: pd.Series, title: str) -> list[str]:
-    """Return the labels found, sorted, if they look like classes and not like ids or texts."""
-    names = sorted(labels.dropna().unique())
-    if len(names) > MAX_CLASSES and 10 * len(names) > len(labels):
-        found = f"{len(names):,} distinct labels in {len(labels):,} rows, such as {shorten(names[0])}"
-        raise DataError(f"{title} has {found}. Name the column of classes with label_column=, or give label_names=.")
-    return sorted(names, key=int) if all(re.fullmatch(r"-?[0-9]{1,400}", name) for name in names) else names
-
-
 def _label_ids(labels: pd.Series, names: Sequence[str], ids_are_known: bool, where: str) -> pd.Series:
-    known: dict[Any, int] = {_as_name(name): i for i, name in enumerate(names)}
+    known = {_as_name(name): i for i, name in enumerate(names)}
     if ids_are_known and not any(re.fullmatch(r"-?[0-9]+", str(name)) for name in known):
         known |= {str(i): i for i in range(len(names))}  # labels may be ids instead of names
     ids = labels.map(known)
     if (bad := ids.isna()).any():
-        row, there = int(np.argmax(bad)), ", ".join(map(shorten, names[:20]))
+        row, advice = int(np.argmax(bad)), f"Correct the row, or give label_names=. Known labels: {shorten(names, 300)}"
         found = "no label" if labels[row] is None else f"unknown label {shorten(labels[row])}"
-        advice = f"Known labels: {there}. Correct the row, or give label_names=."
-        raise DataError(f"{where}, row {row}: {found}; {bad.sum()} such rows. {advice}")
+        raise DataError(f"{where}, row {row}: {found}; {bad.sum()} such rows. {advice}.")
     return ids.astype("int64")
 
 
@@ -223,21 +249,20 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
     """Cut missing splits from train, all of one size."""
     missing = [split for split in SPLITS if split not in splits]
     train = splits["train"]
-    names, labels = train.features["label"].names, train.data.column("label").to_numpy()
+    labels = train.data.column("label").to_numpy()
     size = max(round(len(train) / 10), len(np.unique(labels)))
     kept = np.arange(len(train))
     for split in reversed(missing):  # test first: it stays the same when a validation file is added
-        classes, counts = np.unique(labels[kept], return_counts=True)
-        if counts.min() < 2:  # otherwise there are enough rows, too
-            rarest = f"the rarest class, {names[classes[counts.argmin()]]!r}, has 1, and both sides need one"
-            found = f"rows for split {split!r} from the {len(kept)} training rows of {title}"
-            raise DataError(f"Cannot cut {size} {found}: {rarest}. Give more rows, or a {split} split.")
-        kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
+        try:
+            kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
+        except ValueError as error:
+            found = f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}"
+            raise DataError(f"{found}: {shorten(str(error), 300)}. Give more rows, or a {split} split.") from error
         splits[split] = train.select(np.sort(cut))
     if missing:
         splits["train"] = train.select(np.sort(kept))
-        cut_rows = f"{size} stratified rows each (seed {seed}) were cut from train, which keeps {len(kept)}"
-        _warn(f"{title} has no {' and no '.join(missing)} split: {cut_rows}. See audit() for rows on both sides.")
+        found = f"{title} has no {' and no '.join(missing)} split: {size} stratified rows each (seed {seed}) were cut"
+        _warn(f"{found} from train, which keeps {len(kept)}. See audit() for rows on both sides.")
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 

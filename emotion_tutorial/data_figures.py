@@ -6,6 +6,7 @@ calls `show`.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,10 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.figure_style import MOST_ROWS, name_rows, new_axes, require_columns, wrap
+from emotion_tutorial.figure_style import MOST_ROWS, require_columns, row_axes, wrap
 from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts, require_one_index
 from emotion_tutorial.words import word_spans
 
@@ -37,12 +37,10 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     require_columns(frame, "label_name")
     as_labels(frame["label_name"], "label_name", len(frame))
     counts = frame["label_name"].value_counts(ascending=True)
-    ax = new_axes(ax, height=1.2 + 0.4 * len(counts))
+    shares = [f"{count:,}  ({count / len(frame):.0%})" for count in counts]
+    ax = row_axes(ax, counts.index, "Texts per label", "number of texts", [*counts], shares)
     ax.barh(range(len(counts)), counts)
-    name_rows(ax, counts.index, counts.tolist(), [f"{count:,}  ({count / len(frame):.0%})" for count in counts])
-    ax.set(title="Texts per label", xlabel="number of texts", xlim=(0, counts.max() * 1.2))
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.grid(axis="x")
+    ax.set_xlim(0, counts.max() * 1.2)
     return ax
 
 
@@ -68,20 +66,11 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     as_labels(frame["label_name"], "label_name", len(index))
     lengths = np.array([len(word_spans(text)) for text in texts])
     names = frame["label_name"].value_counts(ascending=True).index
-    ax = new_axes(ax, height=1.2 + 0.45 * len(names))
-    ax.boxplot(
-        [lengths[(frame["label_name"] == name).to_numpy()] for name in names],
-        orientation="horizontal",
-        positions=range(len(names)),
-        patch_artist=True,
-        boxprops={"facecolor": "#9ecae1"},
-        medianprops={"color": "black", "linewidth": 2},
-        flierprops={"marker": ".", "markersize": 4, "markerfacecolor": "0.5", "markeredgecolor": "none"},
-        widths=0.6,
-    )
-    name_rows(ax, names)
-    ax.set(title="Words per text", xlabel="number of words", xlim=(0, None))
-    ax.grid(axis="x")
+    boxes = [lengths[(frame["label_name"] == name).to_numpy()] for name in names]
+    looks: dict[str, Any] = {"sym": ".", "widths": 0.6, "medianprops": {"linewidth": 2}, "manage_ticks": False}
+    ax = row_axes(ax, names, "Words per text", "number of words")
+    ax.boxplot(boxes, orientation="horizontal", positions=range(len(names)), **looks)
+    ax.set_xlim(0, None)
     return ax
 
 
@@ -105,40 +94,31 @@ def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: S
     require_columns(projection, "X", "Y")
     require_one_index(projection=projection, labels=labels)
     points = as_matrix(projection[["X", "Y"]], "projection").astype(np.float64)
-    x, y = points.T
     names, _ = as_column(label_names, "label_names")
     if len(names) > MOST_ROWS:
-        raise DataError(
-            f"{len(names)} labels are too many for one figure. Give the rows of {MOST_ROWS} of them or fewer."
-        )
-    [ids] = as_ids(len(names), len(x), labels=labels)
+        raise DataError(f"{len(names)} labels are too many for one figure. Give the rows of {MOST_ROWS} or fewer.")
+    [ids] = as_ids(len(names), len(points), labels=labels)
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     size = (2.6 * columns + 0.8, 2.5 * rows + 0.6)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     low = points.min(axis=0)
     high = np.maximum(points.max(axis=0), low + 1e-9 * np.maximum(1, np.abs(low)))  # even if all points are one
-    extent = (low[0], high[0], low[1], high[1])
+    hexagons: dict[str, Any] = {"gridsize": 18, "extent": (low[0], high[0], low[1], high[1]), "mincnt": 1}
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
     panels = []
-    for label, ax in enumerate(axes.flat):
-        if label >= len(names):
-            ax.set_axis_off()
-            continue
+    for label, (name, ax) in enumerate(zip(names, axes.flat, strict=False)):
         chosen = ids == label
-        ax.scatter(x, y, s=2, color="0.8", linewidths=0, rasterized=True)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(f"{wrap(name, 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
+        ax.scatter(*points.T, s=2, color="0.8", linewidths=0, rasterized=True)
         if chosen.any():
             share = np.full(chosen.sum(), 100 / chosen.sum())
-            panels.append(
-                ax.hexbin(x[chosen], y[chosen], share, gridsize=18, extent=extent, mincnt=1, reduce_C_function=np.sum)
-            )
-        ax.set_title(f"{wrap(names[label], 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[["top", "right"]].set_visible(True)
+            panels.append(ax.hexbin(*points[chosen].T, share, reduce_C_function=np.sum, **hexagons))
     largest = max(panel.get_array().max() for panel in panels)
     for panel in panels:
         panel.set(clim=(0, largest), cmap="viridis_r", linewidth=0)
     figure.colorbar(panels[0], ax=axes, label="share of the label's texts (%)", shrink=0.8)
     figure.suptitle("Where each label's texts lie among all texts (gray)", x=0.01, ha="left", weight="bold")
-    figure.supxlabel("first map axis (no unit)", fontsize=9)
-    figure.supylabel("second map axis (no unit)", fontsize=9)
     return figure

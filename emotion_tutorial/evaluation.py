@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,13 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 
 from emotion_tutorial.exceptions import DataError, SettingsError
-from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_whole, shorten
+from emotion_tutorial.texts import as_column, as_ids, as_matrix, require_number, shorten
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
+
+Ids: TypeAlias = npt.ArrayLike
+"""One whole number for each text."""
 
 
 def compute_metrics(eval_prediction: "EvalPrediction") -> dict[str, float]:
@@ -45,7 +48,7 @@ def compute_metrics(eval_prediction: "EvalPrediction") -> dict[str, float]:
 
 
 def evaluate(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, label_names: Sequence[str], *, resamples: int = 1000, seed: int = 0
+    y_true: Ids, y_pred: Ids, label_names: Sequence[str], *, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Compute metrics per class and overall, with 95% intervals.
 
@@ -65,8 +68,8 @@ def evaluate(
     DataFrame
         Indexed by `name` (a label name or `overall`) and `metric` (`precision`, `recall`, `f1` of a class; `accuracy`,
         `macro_f1`, `weighted_f1` overall). The columns: `value`, `low` and `high` (the interval, within 0 and 1), and
-        `support` (the number of texts that truly have the label). Precision, recall or F1 that would be 0 divided by 0 is 0, and its interval
-        is 0 to 1, because the texts say nothing about it.
+        `support` (the number of texts that truly have the label). Precision, recall or F1 that would be 0 divided by 0
+        is 0, and its interval is 0 to 1, because the texts say nothing about it.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def evaluate(
         If ids are not integers from 0 to the number of names minus 1, if there is not one predicted id for each true
         one, if Series with different indexes are compared, or if the names are not a list of different names.
     SettingsError
-        If `resamples` is not a whole number from 1, or `seed` is not one from 0.
+        If `resamples` is not a whole number from 1.
 
     Notes
     -----
@@ -92,18 +95,18 @@ def evaluate(
     names, _ = as_column(label_names, "label_names")
     if repeated := [name for row, name in enumerate(names) if name in names[:row]]:
         raise DataError(f"label_names= has {shorten(repeated[0])} twice. Give each label a name of its own.")
-    require_whole(1, resamples=resamples)
-    require_whole(0, seed=seed)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     classes = len(names)
     y_true, y_pred = as_ids(classes, y_true=y_true, y_pred=y_pred)
     true, predicted, right = (np.bincount(ids, minlength=classes) for ids in (y_true, y_pred, y_true[y_true == y_pred]))
     texts = y_true.size
     rows: list[tuple[Any, ...]] = []
     for metric, of in (("precision", predicted), ("recall", true), ("f1", true + predicted - right)):
-        numbers = np.array([_wilson(*counts) for counts in zip(right, of, strict=True)])
+        numbers = np.array([wilson(*counts) for counts in zip(right, of, strict=True)])
         numbers = 2 * numbers / (1 + numbers) if metric == "f1" else numbers
         rows += [(name, metric, *row, support) for name, row, support in zip(names, numbers, true, strict=True)]
-    rows.append(("overall", "accuracy", *_wilson(right.sum(), texts), texts))
+    rows.append(("overall", "accuracy", *wilson(right.sum(), texts), texts))
     # Only the cells that hold a text: of many classes, there are far more cells than texts.
     cells, counts = np.unique(np.stack([y_true, y_pred]), axis=1, return_counts=True)
     draw = np.random.default_rng(seed).multinomial
@@ -116,13 +119,7 @@ def evaluate(
 
 
 def compare(
-    y_true: npt.ArrayLike,
-    pred_a: npt.ArrayLike,
-    pred_b: npt.ArrayLike,
-    *,
-    metric: str = "accuracy",
-    resamples: int = 1000,
-    seed: int = 0,
+    y_true: Ids, pred_a: Ids, pred_b: Ids, *, metric: str = "accuracy", resamples: int = 1000, seed: int = 0
 ) -> pd.Series:
     """Ask whether two classifiers differ in accuracy or macro F1 on the same texts, or only by chance.
 
@@ -151,7 +148,7 @@ def compare(
         If ids are not integers from 0, if there are not as many in all three, or if Series with different indexes are
         compared.
     SettingsError
-        If there is no such metric, `resamples` is not a whole number from 1, or `seed` is not one from 0.
+        If there is no such metric, or `resamples` is not a whole number from 1.
 
     Notes
     -----
@@ -172,8 +169,8 @@ def compare(
     """
     if metric not in ["accuracy", "macro_f1"]:
         raise SettingsError(f"metric= is {shorten(metric)}. Choose accuracy or macro_f1.")
-    require_whole(1, resamples=resamples)
-    require_whole(0, seed=seed)
+    require_number(1, resamples=resamples)
+    require_number(0, seed=seed)
     y_true, pred_a, pred_b = as_ids(None, y_true=y_true, pred_a=pred_a, pred_b=pred_b)
     texts = y_true.size
     if metric == "macro_f1":
@@ -230,10 +227,9 @@ def smallest_difference(texts: int, disagreement: float, *, power: float = 0.8) 
     McNemar's test. The exact form of that test, which `compare` makes, is more careful: in simulations its power was
     75% to 79% where 80% was asked for.
     """
-    require_whole(1, texts=texts)
-    for name, value, within in (("disagreement", disagreement, (0, 1)), ("power", power, (0.05, 0.99))):
-        if not isinstance(value, NUMBERS) or not within[0] <= value <= within[1]:
-            raise SettingsError(f"{name}= is {shorten(value)}. Give a number from {within[0]} to {within[1]}.")
+    require_number(1, texts=texts)
+    require_number(0.0, 1.0, disagreement=disagreement)
+    require_number(0.05, 0.99, power=power)
     z, z_power = norm.ppf([0.975, power])
     if texts < z**2:  # nothing can be significant
         return math.nan
@@ -243,7 +239,7 @@ def smallest_difference(texts: int, disagreement: float, *, power: float = 0.8) 
     return float(found) if found < disagreement else math.nan
 
 
-def _wilson(right: int, texts: int) -> tuple[float, float, float]:
+def wilson(right: int, texts: int) -> tuple[float, float, float]:
     """Return a proportion and its interval; if there is no text, 0 and the interval from 0 to 1."""
     if not texts:
         return 0.0, 0.0, 1.0
@@ -252,10 +248,7 @@ def _wilson(right: int, texts: int) -> tuple[float, float, float]:
 
 def _mean_f1(cells: npt.NDArray[np.integer], counts: npt.NDArray[Any], classes: int) -> tuple[float, float]:
     """Return macro and weighted F1. `cells` holds the true and the predicted id of each cell, `counts` its texts."""
-    is_right = cells[0] == cells[1]
-    true, predicted, right = (
-        np.bincount(ids, weights, minlength=classes)
-        for ids, weights in ((cells[0], counts), (cells[1], counts), (cells[0], counts * is_right))
-    )
+    weights = ((cells[0], counts), (cells[1], counts), (cells[0], counts * (cells[0] == cells[1])))
+    true, predicted, right = (np.bincount(ids, of, minlength=classes) for ids, of in weights)
     f1 = 2 * right / np.maximum(true + predicted, 1)  # where the sum is 0, so is `right`
     return float(f1.sum() / np.count_nonzero(true + predicted)), float((f1 * true).sum() / true.sum())

@@ -54,11 +54,29 @@ def needed_from(extra: str) -> Iterator[None]:
     """
     try:
         yield
-    except MissingExtraError:
-        raise
     except ImportError as error:
+        if isinstance(error, MissingExtraError):
+            raise
         what = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else str(error)
         raise MissingExtraError(f'{what}. Run: pip install "emotion-tutorial[{extra}]".') from error
+
+
+@contextmanager
+def damage_is_said(what: object, advice: str) -> Iterator[None]:
+    """Raise a DataError where a library cannot make sense of what it reads, of whatever kind its own error is.
+
+    Raises
+    ------
+    DataError
+        With the library's reason. Errors of the system, such as a missing permission, pass through.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TutorialError | MemoryError | Warning) or getattr(error, "errno", None):
+            raise
+        said = f"{error} {error.__cause__ or ''}".strip() or type(error).__name__
+        raise DataError(f"{what} could not be read: {' '.join(said.split())[:300].rstrip('.')}. {advice}") from error
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.devices import has_bfloat16
-from emotion_tutorial.exceptions import DataError, MissingExtraError, SettingsError
+from emotion_tutorial.exceptions import DataError, SettingsError, needed_from
 from emotion_tutorial.inference import forward_in_batches, require_finite
-from emotion_tutorial.texts import as_matrix, require_number
-from emotion_tutorial.tokenization import Splits, context_size, encode, named_splits, texts_of, warn_of_truncation
+from emotion_tutorial.texts import as_ids, as_matrix, require_number
+from emotion_tutorial.tokenization import Splits, context_size, encode, encode_splits
 
 Pooling = Literal["cls", "mean"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -38,8 +38,7 @@ def extract_hidden_states(
     Parameters
     ----------
     splits
-        A split or splits with a column `text`, which is tokenized for this encoder; where there is none, with its own
-        `input_ids` and their `attention_mask`, by which padding is left out.
+        A split or splits with a column `text`, which is tokenized for this encoder.
     encoder, tokenizer
         Of one checkpoint. The encoder computes where it is, without dropout, and is left in the mode it was in. Of a
         classifier, the body is used.
@@ -59,7 +58,7 @@ def extract_hidden_states(
     Raises
     ------
     DataError
-        If a split has neither texts nor token ids with their mask, or one is missing.
+        If a split has no texts, or one is missing.
     CheckpointError
         If the token ids are not the encoder's, or it fails, or it gives values that are not finite.
     SettingsError
@@ -79,21 +78,12 @@ def extract_hidden_states(
     weights = body.state_dict().values()  # quantized ones have no bytes that a name could cover
     cache = cache and all(torch.is_tensor(weight) and not weight.is_quantized for weight in weights)
     extracted = {}
-    for split, dataset in named_splits(splits).items():
-        columns: list[str] = dataset.column_names
-        if "text" not in columns and {"input_ids", "attention_mask"} <= {*columns}:
-            rows = zip(dataset["input_ids"][:], dataset["attention_mask"][:], strict=True)
-            ids = [[token for token, real in zip(row or [], mask or [], strict=True) if real] for row, mask in rows]
-            if empty := [row for row, tokens in enumerate(ids) if not tokens]:
-                raise DataError(f"Split {split!r}, row {empty[0]}, has no token ids. Tokenize it with tokenize().")
-        else:
-            ids, cut = encode(texts_of(dataset, split), tokenizer, limit)
-            warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
+    for split, dataset, ids in encode_splits(splits, tokenizer, limit):
         options = (f"split {split!r}, row ", batch_size, progress)
         compute = partial(_hidden_states, worker, ids, tokenizer, vector, *options)
-        shaped_by = (ids, body, vector, precision)
-        vectors = cached_array("hidden-states", digest(*shaped_by), compute) if cache else compute()
-        kept = dataset.select_columns([name for name in columns if name != "hidden_state"])
+        key = (ids, body, vector, precision)
+        vectors = cached_array("hidden-states", digest(*key), compute) if cache else compute()
+        kept = dataset.select_columns([name for name in dataset.column_names if name != "hidden_state"])
         extracted[split] = kept.add_column("hidden_state", list(vectors), feature=List(Value("float32")))
     return DatasetDict(extracted) if isinstance(splits, DatasetDict) else extracted["data"]
 
@@ -153,11 +143,9 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
     if not {"hidden_state", "label"} <= {*columns}:
         found = f"Found {', '.join(columns)}, not the columns 'hidden_state' and 'label' of a Dataset"
         raise DataError(f"{found}. Call extract_hidden_states first.")
-    labels = dataset.with_format(None)["label"][:]
-    if wrong := [row for row, label in enumerate(labels) if not isinstance(label, int)]:
-        raise DataError(f"label[{wrong[0]}] is {labels[wrong[0]]!r}, not an id. Load the texts with load_splits.")
+    [labels] = as_ids(None, label=dataset.with_format(None)["label"])
     vectors = dataset.select_columns(["hidden_state"]).with_format("numpy")[:]["hidden_state"]
-    return as_matrix(vectors, "hidden_state").astype(np.float32), np.array(labels, dtype=np.int64)
+    return as_matrix(vectors, "hidden_state").astype(np.float32), labels
 
 
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
@@ -188,20 +176,13 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     -----
     McInnes, Healy and Melville 2018, UMAP, arXiv:1802.03426.
     """
-    try:
+    with needed_from("notebooks"):
         from umap import UMAP
-    except ImportError as error:
-        raise MissingExtraError('UMAP is not installed. Run: pip install "emotion-tutorial[notebooks]".') from error
-    from sklearn.preprocessing import MinMaxScaler
-    from sklearn.utils import check_array
+    from sklearn.preprocessing import minmax_scale
 
-    require_number("seed", seed, 0, 2**32 - 1)
-    try:
-        scaled = MinMaxScaler().fit_transform(check_array(X, ensure_min_samples=4))
-    except (RuntimeError, TypeError, ValueError) as error:
-        found = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(
-            f"X cannot be projected: {found}. Give the X of feature_matrix, with four texts or more."
-        ) from error
-    projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(scaled)
+    require_number(0, 2**32 - 1, seed=seed)
+    matrix = as_matrix(X, "X")
+    if len(matrix) < 4:
+        raise DataError(f"X= has {len(matrix)} rows. Give the X of feature_matrix, with four texts or more.")
+    projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(minmax_scale(matrix))
     return pd.DataFrame(projection, columns=["X", "Y"])

@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import get_font_names
 
 from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.texts import shorten
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colors of Okabe and Ito 2008, which the style file lists."""
@@ -56,25 +58,28 @@ def wrap(text: object, width: int = 24, lines: int = 3) -> str:
     return textwrap.fill(str(text), width, max_lines=lines, placeholder=" …")
 
 
-def name_rows(ax: Axes, names: Iterable[object], ends: Sequence[float] = (), numbers: Sequence[str] = ()) -> None:
-    """Name the rows 0, 1, ..., and write a number at the end of each; of more than `MOST_ROWS` rows, only some.
+def row_axes(
+    ax: Axes | None, names: Iterable[object], title: str, xlabel: str, ends: Any = (), numbers: Sequence[str] = ()
+) -> Axes:
+    """Return Axes whose rows 0, 1, ... have names, and numbers at their ends; of more than `MOST_ROWS`, only some.
 
     Rows are known by their position, since two names may be cut to the same. A $ in a name does not begin a formula.
     """
     wrapped = [wrap(name, 28, lines=2) for name in names]
+    ax = new_axes(ax, height=1.2 + 0.4 * len(wrapped))
     shown = range(0, len(wrapped), math.ceil(len(wrapped) / MOST_ROWS))
     ax.set_yticks(shown, wrapped[:: shown.step], parse_math=False)
     for row in shown if numbers else ():
         ax.annotate(numbers[row], (ends[row], row), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.set_title(wrap(title, 60), parse_math=False)
+    ax.set_xlabel(wrap(xlabel, 60), parse_math=False)
+    ax.grid(axis="x")
+    return ax
 
 
 def require_columns(frame: pd.DataFrame, *columns: str) -> None:
     """Raise a DataError unless this is a frame that has rows, and each of these columns once."""
     found = [*frame.columns] if isinstance(frame, pd.DataFrame) else []
-    if any(found.count(column) != 1 for column in columns):
-        there = (
-            f"the columns {', '.join(map(repr, found[:20]))}" if found else f"a {type(frame).__name__} without columns"
-        )
-        raise DataError(f"Expected a DataFrame with one column {', '.join(map(repr, columns))} each, found {there}.")
-    if frame.empty:
-        raise DataError(f"The frame with the columns {', '.join(map(repr, columns))} has no rows to draw.")
+    if any(found.count(column) != 1 for column in columns) or frame.empty:
+        there = f"a {type(frame).__name__} of {len(frame) if found else 0} rows with the columns {shorten(found, 200)}"
+        raise DataError(f"Expected a DataFrame that has rows, and one column {', '.join(columns)} each; found {there}.")

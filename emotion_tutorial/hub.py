@@ -15,27 +15,20 @@ from datasets.packaged_modules.csv.csv import Csv
 from huggingface_hub import constants, errors
 from huggingface_hub.utils import validate_repo_id
 
-from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, TutorialError
+from emotion_tutorial.exceptions import DataError, HubError, NotFoundError, SettingsError, damage_is_said
 
 HUB_DATASET = "dair-ai/emotion"
 HUB_CONFIGS = {HUB_DATASET: "split"}
 """The configuration to take of a data set that has several."""
-CHECKPOINT_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+CHECKPOINT_FILES: dict[str, Any] = {
+    "allow_patterns": ["*.json", "*.txt", "*.model", "model*.safetensors"],
+    "ignore_patterns": ["*/*"],
+}
 """No code, and no weights in pickles."""
 ABSENT = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError, DatasetNotFoundError)
 NOT_HERE = (errors.LocalEntryNotFoundError, errors.LocalTokenNotFoundError)
 ABOUT_THE_HUB = (errors.HTTPError, ConnectionError, *ABSENT, *NOT_HERE)
 """What the clients raise: the Hub's own answers are HTTPErrors, and a ConnectionError is that of HF_HUB_OFFLINE."""
-
-
-def hub_answers(timeout: float = 5) -> bool:
-    """Say whether the Hub can be reached, within `timeout` seconds; never with `HF_HUB_OFFLINE=1`."""
-    url = f"{constants.ENDPOINT}/api/datasets?limit=1"
-    try:
-        huggingface_hub.get_session().get(url, timeout=timeout).raise_for_status()
-    except (errors.HTTPError, OSError):
-        return False
-    return True
 
 
 def download_checkpoint(repo_id: str, revision: str | None = None) -> Path:
@@ -47,8 +40,7 @@ def download_checkpoint(repo_id: str, revision: str | None = None) -> Path:
         As `translate_hub_errors` does.
     """
     with translate_hub_errors(repo_id, f" Nor is there a folder {repo_id} in the working folder."):
-        files: Any = {"allow_patterns": CHECKPOINT_FILES, "ignore_patterns": ["*/*"]}
-        return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, **files))
+        return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, **CHECKPOINT_FILES))
 
 
 def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | None = None) -> DatasetDict:
@@ -63,31 +55,28 @@ def load_hub_dataset(dataset_id: str, name: str | None = None, revision: str | N
     NotFoundError, HubError
         As `translate_hub_errors` does.
     """
+    otherwise = f" Nor is there a file or folder {dataset_id} in the working folder."
+    which = {"path": dataset_id, "name": name or HUB_CONFIGS.get(dataset_id), "revision": revision}
+    damaged = damage_is_said(f"{dataset_id!r} on the Hub", "Choose another data set, or another revision.")
     try:
-        with translate_hub_errors(dataset_id, f" Nor is there a file or folder {dataset_id} in the working folder."):
-            which = {"path": dataset_id, "name": name or HUB_CONFIGS.get(dataset_id), "revision": revision}
+        with damaged, translate_hub_errors(dataset_id, otherwise):
             # Of a CSV file, nothing is converted, as when it is read from a folder.
-            as_texts = {"dtype": str, "na_filter": False}
             is_csv = isinstance(datasets.load_dataset_builder(**which), Csv)
-            found = datasets.load_dataset(**which, **(as_texts if is_csv else {}))
+            found = datasets.load_dataset(**which, **({"dtype": str, "na_filter": False} if is_csv else {}))
             # If the Hub cannot be reached, datasets takes what was downloaded last, of whatever revision.
             if revision and not re.fullmatch("[0-9a-f]{40}", revision):
                 revision = huggingface_hub.dataset_info(dataset_id, revision=revision).sha
-            files = [file["filename"] for part in found.values() for file in part.cache_files]
-            if revision and not all(revision in file for file in files):
-                raise HubError(f"{dataset_id!r}: the Hub could not be reached, and another revision was downloaded.")
-            return found
-    except TutorialError:
-        raise
-    except Exception as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None):
-            raise
-        said = textwrap.shorten(str(error.__cause__ or error), 400)
+    except DataError as error:
+        said = textwrap.shorten(str(error.__cause__), 400)
         if said.startswith(("BuilderConfig", "Config name")):
             raise SettingsError(f"{dataset_id!r}: {said} Choose one with name=.") from error
         if said.startswith("Couldn't find cache"):
             raise HubError(f"{dataset_id!r}: the Hub could not be reached, and {said}") from error
-        raise DataError(f"The data set {dataset_id!r} on the Hub cannot be read: {said}") from error
+        raise
+    files = [file["filename"] for part in found.values() for file in part.cache_files]
+    if revision and not all(revision in file for file in files):
+        raise HubError(f"{dataset_id!r}: the Hub could not be reached, and another revision was downloaded.")
+    return found
 
 
 @contextmanager
@@ -115,29 +104,21 @@ def translate_hub_errors(repo_id: str, otherwise: str = "", *, push: bool = Fals
         first = next((c for c in causes if isinstance(c, ABOUT_THE_HUB) or getattr(c, "errno", None)), error)
         if not isinstance(first, ABOUT_THE_HUB):
             raise first from first.__cause__
-        answer = next((c for c in causes if isinstance(c, errors.HfHubHTTPError)), None)
-        found = answer or next((c for c in causes if isinstance(c, errors.HTTPError)), first)
+        found = next((c for c in causes if isinstance(c, errors.HTTPError)), first)
         said = textwrap.shorten(str(found), 500)
         if push and isinstance(found, errors.HFValidationError):
             raise SettingsError(f"The Hub allows no such name. {said} Choose another repo_id.") from error
         if isinstance(found, ABSENT):
-            raise NotFoundError(
-                f"The Hub has no {repo_id!r} that you may see, or no such revision. Check the spelling, and what "
-                f"follows an @; for a private or gated repository log in with `hf auth login`.{otherwise}"
-            ) from error
-        if isinstance(found, errors.LocalTokenNotFoundError) or (answer and answer.response.status_code in (401, 403)):
-            raise HubError(
-                f"The Hub refuses this for {repo_id!r} ({said}). Log in with a token that may: `hf auth login` in "
-                "a terminal, or huggingface_hub.notebook_login() in a notebook."
-            ) from error
+            said = f"The Hub has no {repo_id!r} that you may see, or no such revision. Check the spelling"
+            raise NotFoundError(f"{said}; if it is not public, log in with `hf auth login`.{otherwise}") from error
+        status = getattr(getattr(found, "response", None), "status_code", None)
+        if isinstance(found, errors.LocalTokenNotFoundError) or status in (401, 403):
+            advice = "Log in with a token that may: `hf auth login`, or huggingface_hub.notebook_login()."
+            raise HubError(f"The Hub refuses this for {repo_id!r} ({said}). {advice}") from error
+        reason = f"the Hub could not be reached, or refused ({type(found).__name__}: {said}). Try again later."
         if constants.HF_HUB_OFFLINE:
-            reason = "nothing that was downloaded will do, and HF_HUB_OFFLINE=1 forbids asking the Hub"
-            raise HubError(f"{repo_id!r}: {reason}. Unset it before Python starts.{otherwise}") from error
-        raise HubError(
-            f"{repo_id!r}: the Hub could not be reached, or refused ({type(found).__name__}: {said}). Check "
-            "the network, or try again later. HF_HUB_OFFLINE=1, set before Python starts, uses earlier downloads."
-            f"{otherwise}"
-        ) from error
+            reason = "it is not here, and HF_HUB_OFFLINE=1 forbids asking the Hub. Unset it before Python starts."
+        raise HubError(f"{repo_id!r}: {reason}{otherwise}") from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

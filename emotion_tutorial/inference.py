@@ -22,9 +22,8 @@ from emotion_tutorial.tokenization import UNLIMITED, context_size, encode, warn_
 
 TOKEN_BUDGET = {"cpu": 2048, "accelerator": 65536}
 """Tokens in a batch, padding included."""
-_modes_lock = threading.Lock()
-_modes: dict[torch.nn.Module, list[bool]] = {}
-"""For each module that is at work, whether it was in training mode before each of the calls that use it."""
+_one_at_a_time = threading.RLock()
+"""Who computes holds it: meanwhile a model is not in the mode that its owner has put it into."""
 
 
 def predict_proba(
@@ -87,8 +86,7 @@ def predict_logits(
     for rows, output, _ in forward_in_batches(model, ids, tokenizer, "texts", *options):
         found = getattr(output, "logits", torch.empty(0))
         if found.shape != (len(rows), labels):
-            shown = f"outputs of the shape {tuple(found.shape)} for {len(rows)} texts and {labels} label names"
-            raise CheckpointError(f"The model gives {shown}. Load a classifier, with load_classifier.")
+            raise CheckpointError(f"The model gives no logits for {labels} labels. Load it with load_classifier.")
         logits[rows] = found.float().cpu().numpy()
     require_finite(logits, "texts")
     return logits
@@ -106,8 +104,8 @@ def labeled_texts(dataset: Dataset, where: str, model: PreTrainedModel) -> tuple
     """
     names = require_labeled(dataset, where)
     if names != (own := label_names_of(getattr(model, "config", None))):
-        found = f"the labels {', '.join(names)}, and the model {', '.join(own)}"
-        raise DataError(f"The data have {found}. Take the model of these labels, or its label_names= for the data.")
+        found = f"The data have the labels {', '.join(names)}, and the model {', '.join(own)}"
+        raise DataError(f"{found}. Take the model of these labels, or its label_names= for the data.")
     columns = dataset.with_format(None).select_columns(["text", "label"])[:]
     texts, _ = as_texts(columns["text"], f"{where.strip('=')}['text']")
     return texts, np.array(columns["label"], dtype=np.int64)
@@ -116,7 +114,7 @@ def labeled_texts(dataset: Dataset, where: str, model: PreTrainedModel) -> tuple
 def require_finite(values: npt.NDArray[np.floating], where: str) -> None:
     """Refuse what a model gives, one row per text, if it is not all finite."""
     if not (finite := np.isfinite(values).all(axis=1)).all():
-        raise CheckpointError(f"What the model gives for {where}[{int(np.argmin(finite))}] is {DIVERGED}")
+        raise CheckpointError(f"What the model gives for {where}[{finite.argmin()}] is {DIVERGED}")
 
 
 @contextmanager
@@ -128,27 +126,20 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     CheckpointError
         If the model fails; that memory runs out remains the error that it is.
     """
-    with _modes_lock:
-        modules = [module for module in model.modules() if module.training or module in _modes]
-        for module in modules:
-            _modes.setdefault(module, []).append(module.training)
-            module.training = False
-    try:
-        yield
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
-            raise
-        said = str(error).partition("\n")[0][:200].rstrip(".")
-        advice = "Load it with load_classifier or load_encoder, or choose another model."
-        raise CheckpointError(f"{type(model).__name__} cannot compute this: {said}. {advice}") from error
-    finally:
-        with _modes_lock:
-            for module in modules:
-                if len(_modes[module]) == 1:
-                    module.training = _modes[module][0]
-                    del _modes[module]
-                else:
-                    _modes[module].pop()
+    with _one_at_a_time:
+        training = [module for module in model.modules() if module.training]
+        try:
+            model.eval()
+            yield
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
+                raise
+            said = str(error).partition("\n")[0][:200].rstrip(".")
+            advice = "Load it with load_classifier or load_encoder, or choose another model."
+            raise CheckpointError(f"{type(model).__name__} cannot compute this: {said}. {advice}") from error
+        finally:
+            for module in training:
+                module.training = True
 
 
 def pad_id_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -200,11 +191,11 @@ def forward_in_batches(
         If there is no such batch size.
     """
     if batch_size is not None:
-        require_number("batch_size", batch_size, 1, 10**9)
+        require_number(1, batch_size=batch_size)
     lengths = np.array([len(ids) for ids in input_ids], dtype=np.intp)
     order = np.argsort(-lengths, kind="stable")
     budget = TOKEN_BUDGET["cpu" if model.device.type == "cpu" else "accelerator"]
-    with evaluating(model), tqdm(total=len(order), unit="text", delay=2, disable=not progress) as bar:
+    with evaluating(model):
         if model not in READS_ALIKE:
             refuse_what_padding_changes("The model", model, tolerance=0.05)
         known, positions = len(torch.as_tensor(model.get_input_embeddings().weight)), positions_of(model)
@@ -213,14 +204,14 @@ def forward_in_batches(
             if len(ids) > positions or not 0 <= min(ids) <= max(*ids, pad) < known:
                 found = f"{where}[{row}] has {len(ids)} tokens, with padding up to id {max(*ids, pad)}"
                 advice = "Use its own tokenizer; for added tokens call model.resize_token_embeddings(len(tokenizer))."
-                raise CheckpointError(
-                    f"{found}; the model reads {min(positions, UNLIMITED)}, and knows {known}. {advice}"
-                )
+                can = f"the model reads {min(positions, UNLIMITED)}, and knows {known}"
+                raise CheckpointError(f"{found}; {can}. {advice}")
+    with tqdm(total=len(order), unit="text", delay=2, disable=not progress) as bar:
         while len(order):
             rows, order = np.split(order, [batch_size or max(1, budget // lengths[order[0]])])
             batch = pad_sequence([torch.tensor(input_ids[row]) for row in rows], batch_first=True, padding_value=pad)
             mask = (torch.arange(batch.shape[1]) < torch.tensor(lengths[rows])[:, None]).long().to(model.device)
-            with torch.inference_mode():
+            with evaluating(model), torch.inference_mode():
                 output = model(input_ids=batch.to(model.device), attention_mask=mask)
-            yield rows, output, mask
+            yield rows, output, mask  # while nothing is held: who takes it may fail
             bar.update(len(rows))

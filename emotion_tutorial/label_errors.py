@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import sklearn
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -18,15 +17,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from emotion_tutorial.baselines import bag_of_words, probe
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.devices import best_device, has_bfloat16
 from emotion_tutorial.exceptions import DataError, SettingsError
 from emotion_tutorial.features import extract_hidden_states, feature_matrix
 from emotion_tutorial.inference import predict_proba
 from emotion_tutorial.models import load_encoder, load_tokenizer
 from emotion_tutorial.profiles import Profile, get_profile
-from emotion_tutorial.texts import Texts, as_labels, as_texts, require_one_index, shorten
+from emotion_tutorial.texts import Texts, as_labels, as_texts, require_number, require_one_index, shorten
 from emotion_tutorial.training import build_trainer
-from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
+from emotion_tutorial.training_settings import shaping_settings
 
 Method = Literal["bag_of_words", "probe", "fine_tuned", "combined"]
 FOLDS = {"bag_of_words": 5, "probe": 5, "fine_tuned": 2}
@@ -67,8 +65,8 @@ def find_label_errors(
     seed
         For the folds and the trainings.
     cache
-        Whether the probabilities are kept in the artifacts folder, under a name that covers everything that shapes
-        them.
+        Whether what takes minutes is kept in the artifacts folder, under names that cover everything that shapes it:
+        the probabilities of `fine_tuned`, and the hidden states of `probe`.
     **settings
         For `build_trainer`, except for `callbacks`.
 
@@ -103,63 +101,44 @@ def find_label_errors(
     strings, index = as_texts(texts)
     ids, names = _label_ids(as_labels(labels, "labels", len(index)), label_names)
     profile = get_profile() if profile is None else profile
-    nothing_kept = {"eval_strategy": "no", "save_strategy": "no"}
-    settings = nothing_kept | hyperparameters_of(profile) | {"seed": seed} | settings
-    shaping = shaping_settings(names, ids.tolist(), **settings)
-    found = []
+    nothing_kept = {"eval_strategy": "no", "save_strategy": "no", "seed": seed}
+    settings = profile.hyperparameters | nothing_kept | settings
+    shaped_by = [strings, ids.tolist(), names, shaping_settings(names, ids.tolist(), **settings)]
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    data = Dataset.from_dict({"text": strings, "label": ids}, features=features)
+    counts, found = np.bincount(ids).tolist(), list[Any]()
     for kind in ["bag_of_words", "fine_tuned"] if method == "combined" else [method]:
         count = FOLDS[kind] if folds is None else folds
-        _require_texts(ids, names, count)
-        rows = StratifiedKFold(count, shuffle=True, random_state=seed)
-        shaped_by = [strings, ids.tolist(), kind, int(count), int(seed)]
+        require_number(2, folds=count)
+        if len(names) < 2 or min(counts) < count:
+            few = f"The labels have {shorten(dict(zip(names, counts, strict=True)), 300)} texts"
+            raise DataError(f"{few}. {count} folds need two labels or more, with {count} texts each.")
+        dealt = StratifiedKFold(count, shuffle=True, random_state=seed)
+        unseen = partial(cross_val_predict, y=ids, cv=dealt, method="predict_proba")
         if kind == "fine_tuned":
-            compute = partial(_judge_fine_tuned, strings, ids, names, rows, profile.checkpoint, settings)
-            shaped_by += [names, shaping, locate_checkpoint(profile.checkpoint)]
+            compute = partial(_judge_fine_tuned, data, dealt, profile.checkpoint, settings)
+            key = digest(*shaped_by, int(count), int(seed), locate_checkpoint(profile.checkpoint))
+            found.append(cached_array("label-errors", key, compute) if cache else compute())
         elif kind == "probe":
-            compute = partial(_judge_by_probe, strings, ids, rows, profile.checkpoint, cache)
-            shaped_by += [sklearn.__version__, str(probe().get_params())]
-            shaped_by += [has_bfloat16(best_device()), locate_checkpoint(profile.checkpoint)]
+            encoder, tokenizer = load_encoder(profile.checkpoint), load_tokenizer(profile.checkpoint)
+            states = extract_hidden_states(data, encoder, tokenizer, pooling="mean", cache=cache)
+            found.append(unseen(probe(), feature_matrix(states)[0]))
         else:
-            compute = partial(_judge_by_words, strings, ids, rows)
-            # Functions are written with an address, which differs each time.
-            shaped_by += [sklearn.__version__, re.sub(" at 0x[0-9a-f]+", "", str(bag_of_words().get_params()))]
-        found.append(cached_array("label-errors", digest(*shaped_by), compute) if cache else compute())
+            found.append(unseen(bag_of_words(), strings))
     probabilities = np.mean(found, axis=0)
     frame = pd.DataFrame({"text": strings, "label": [names[i] for i in ids]}, index=index)
     frame["suggested_label"] = [names[i] for i in probabilities.argmax(axis=1)]
     frame["score"] = 1 - get_label_quality_scores(ids, probabilities)
     frame["likely_error"] = find_label_issues(ids, probabilities, filter_by="confident_learning", n_jobs=1)
-    return frame.iloc[np.argsort(-frame["score"], kind="stable")]
-
-
-def _judge_by_words(texts: list[str], ids: npt.NDArray[np.int64], folds: StratifiedKFold) -> npt.NDArray[np.floating]:
-    """Return the probabilities of each text, (texts, labels), by a bag of words that has not seen it."""
-    try:
-        return cross_val_predict(bag_of_words(), texts, ids, cv=folds, method="predict_proba")
-    except ValueError as error:
-        raise DataError(f"No bag of words can be made of some folds: {error}. Choose method='fine_tuned'.") from error
-
-
-def _judge_by_probe(
-    texts: list[str], ids: npt.NDArray[np.int64], folds: StratifiedKFold, checkpoint: str, cache: bool
-) -> npt.NDArray[np.floating]:
-    """Return the probabilities of each text, (texts, labels), by a probe that has not seen it."""
-    data = Dataset.from_dict({"text": texts, "label": ids})
-    encoder, tokenizer = load_encoder(checkpoint), load_tokenizer(checkpoint)
-    X, y = feature_matrix(extract_hidden_states(data, encoder, tokenizer, pooling="mean", cache=cache))
-    return cross_val_predict(probe(), X, y, cv=folds, method="predict_proba")
+    return frame.sort_values("score", ascending=False, kind="stable")
 
 
 def _judge_fine_tuned(
-    texts: list[str], ids: Any, names: list[str], folds: StratifiedKFold, checkpoint: str, settings: dict[str, Any]
+    data: Dataset, dealt: StratifiedKFold, checkpoint: str, settings: dict[str, Any]
 ) -> npt.NDArray[np.floating]:
     """Return the probabilities of each text, (texts, labels), by a fine-tuned encoder that has not seen it."""
-    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-    data, found = (
-        Dataset.from_dict({"text": texts, "label": ids}, features=features),
-        np.empty((len(texts), len(names))),
-    )
-    for rows, unseen in folds.split(texts, ids):
+    found = np.empty((len(data), data.features["label"].num_classes))
+    for rows, unseen in dealt.split(data["text"][:], data["label"][:]):
         splits = DatasetDict(train=data.select(rows), validation=data.select(rows[:1]))  # nothing is evaluated
         with tempfile.TemporaryDirectory(prefix="label-errors-") as folder:
             trainer: Any = build_trainer(splits, checkpoint, output_dir=folder, **settings)
@@ -170,31 +149,19 @@ def _judge_fine_tuned(
 
 def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Return the labels as ids of those that occur, and the names of these."""
-    labels = [label if isinstance(label, str) or label != int(label) else int(label) for label in labels]
-    if label_names is None:
-        if len({isinstance(label, str) for label in labels}) > 1:
-            raise DataError("The labels= are names and numbers. Give names, or ids and label_names=.")
-        values = sorted(set(labels))
-    else:
-        values, _ = as_texts(label_names, "label_names")
-        if len(set(values)) < len(values):
-            raise DataError(f"label_names={shorten(values, 200)} has a name twice. Give each label a name of its own.")
-    known: dict[Any, int] = {value: i for i, value in enumerate(values)}
-    if label_names is not None:  # where names are numbers, numbers are names
-        numbers = {int(name): i for i, name in enumerate(values) if re.fullmatch("-?[0-9]+", name)}
-        known |= numbers or {i: i for i in range(len(values))}
-    ids = [known.get(label, -1) for label in labels]
+    given = [label if isinstance(label, str) or label != int(label) else int(label) for label in labels]
+    if len({isinstance(label, str) for label in given}) > 1:
+        raise DataError("The labels= are names and numbers. Give names, or ids and label_names=.")
+    names = sorted({*given}) if label_names is None else as_texts(label_names, "label_names")[0]
+    if len({*names}) < len(names):
+        raise DataError(f"label_names={shorten(names, 200)} has a name twice. Give each label a name of its own.")
+    known: dict[Any, int] = {name: i for i, name in enumerate(names)}
+    if not isinstance(given[0], str) and label_names is not None:  # where names are numbers, numbers are names
+        known = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", str(name))}
+        known = known or dict(enumerate(range(len(names))))
+    ids = [known.get(label, -1) for label in given]
     if -1 in ids:
-        row, there = ids.index(-1), ", ".join(map(str, values[:20]))
-        raise DataError(f"labels[{row}] is {labels[row]!r}; known are {there}, or their ids.")
+        row = ids.index(-1)
+        raise DataError(f"labels[{row}] is {labels[row]!r}; known are {shorten(names, 200)}, or their ids.")
     present, among_present = np.unique(ids, return_inverse=True)
-    return among_present, [str(values[i]) for i in present]
-
-
-def _require_texts(ids: npt.NDArray[np.int64], names: list[str], folds: Any) -> None:
-    counts = np.bincount(ids)
-    if not isinstance(folds, int | np.integer) or isinstance(folds, bool) or folds < 2:
-        raise SettingsError(f"Scores of unseen texts need two folds or more, got {folds!r}.")
-    if len(names) < 2 or counts.min() < folds:
-        found = f"Label {names[counts.argmin()]!r} has {counts.min()} texts, of {len(names)} labels"
-        raise DataError(f"{found}. {folds} folds need two labels or more, with as many texts as folds each.")
+    return among_present, [str(names[i]) for i in present]

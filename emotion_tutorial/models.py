@@ -88,7 +88,6 @@ def load_encoder(checkpoint: str | Path, device: str | torch.device | None = Non
     """
     place, folder = usable_device(device), locate_checkpoint(checkpoint)
     with whole(folder):
-        _load_config(checkpoint, folder)
         encoder = _load_weights(transformers.AutoModel, checkpoint, folder)
     _check_padding(checkpoint, encoder.requires_grad_(False).eval())
     return encoder.to(place)
@@ -151,9 +150,7 @@ def load_classifier(
                 raise DataError(f"A classifier needs two labels or more, all different; got label_names={names}.")
             unnamed = own == [f"LABEL_{i}" for i in range(len(names))] and set(own).isdisjoint(names)
             if own not in (None, names) and not unnamed:
-                found = (
-                    f"{checkpoint} is fine-tuned for the labels {', '.join(own)}, in this order; got {', '.join(names)}"
-                )
+                found = f"{checkpoint} has the labels {', '.join(own)}, in this order; got {', '.join(names)}"
                 raise CheckpointError(f"{found}. Use these, or replace its head and train it with new_head=True.")
             options = {"num_labels": len(names), "id2label": dict(enumerate(names)), "problem_type": None}
             options["label2id"] = {name: i for i, name in enumerate(names)}
@@ -185,11 +182,9 @@ def label_names_of(config: Any) -> list[str]:
     kinds = {getattr(config, "problem_type", None), getattr(config, "function_to_apply", None)}
     whole = {*names} == {str(i) for i in range(len(given))} and len({*names.values()}) == len(given) > 1
     if not whole or kinds - {None, "single_label_classification", "softmax"}:
-        found = f"id2label {shorten(given)}, problem_type {getattr(config, 'problem_type', None)}"
+        found = f"one of several labels with different names (id2label {shorten(given)}, type {kinds})"
         advice = "Set model.config.id2label, or replace the head and train it: load_classifier(..., new_head=True)."
-        raise CheckpointError(
-            f"The model does not choose one of several labels with different names ({found}). {advice}"
-        )
+        raise CheckpointError(f"The model does not choose {found}. {advice}")
     return [names[str(i)] for i in range(len(given))]
 
 
@@ -207,15 +202,7 @@ def positions_of(model: Any) -> int:
 
 def _load_config(checkpoint: str | Path, folder: Path, **options: Any) -> Any:
     with _loading(checkpoint):
-        config = transformers.AutoConfig.from_pretrained(folder, **NO_CODE, **options)
-    _refuse_encoder_decoder(checkpoint, config)
-    return config
-
-
-def _refuse_encoder_decoder(checkpoint: str | Path, config: Any) -> None:
-    if config.is_encoder_decoder:
-        advice = "Choose an encoder such as BERT, or a decoder such as GPT-2."
-        raise CheckpointError(f"{checkpoint} is an encoder-decoder ({config.model_type}), and not supported. {advice}")
+        return transformers.AutoConfig.from_pretrained(folder, **NO_CODE, **options)
 
 
 def refuse_what_padding_changes(checkpoint: str | Path, model: PreTrainedModel, tolerance: float) -> torch.Tensor:
@@ -229,7 +216,8 @@ def refuse_what_padding_changes(checkpoint: str | Path, model: PreTrainedModel, 
         If it is such a model, or an encoder-decoder.
     """
     kind, pad = f"{checkpoint} ({type(model).__name__})", getattr(model.config, "pad_token_id", None) or 0
-    _refuse_encoder_decoder(kind, model.config)
+    if model.config.is_encoder_decoder:
+        raise CheckpointError(f"{kind} is an encoder-decoder, and not supported. Choose an encoder such as BERT.")
     middle = getattr(model.config.get_text_config(), "vocab_size", 256) // 2
     long = [token for token in range(middle, middle + 6) if token != pad][:5]
     ids, mask = torch.tensor([[long[0], pad, pad, pad, pad], long]), torch.tensor([[1, 0, 0, 0, 0], [1] * 5])
@@ -246,12 +234,8 @@ def refuse_what_padding_changes(checkpoint: str | Path, model: PreTrainedModel, 
 
 def _check_padding(checkpoint: str | Path, model: PreTrainedModel) -> None:
     """Refuse a model that was loaded and cannot read a short text, or only in another way beside a longer one."""
-    try:
+    with _loading(checkpoint):
         alone = refuse_what_padding_changes(checkpoint, model, tolerance=1e-3)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{checkpoint} ({type(model).__name__}) fails on a short text: {error!r}.") from error
     if not alone.isfinite().all():
         raise CheckpointError(f"What {checkpoint} ({type(model).__name__}) gives is {DIVERGED}")
 

@@ -6,17 +6,17 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import softmax
 
-from emotion_tutorial.exceptions import CheckpointError, DataWarning, NotFoundError, SettingsError, needed_from
+from emotion_tutorial.exceptions import CheckpointError, DataWarning, needed_from
 from emotion_tutorial.replacing import as_folder, whole
-from emotion_tutorial.texts import Texts, as_texts
+from emotion_tutorial.texts import Texts, as_texts, require_number
 
 BATCH_SIZE, BATCH_TOKENS = 16, 2048
 """Texts computed together, and tokens with padding: more gain nothing on a CPU (notebook 8), and cost memory."""
@@ -46,9 +46,8 @@ def find_export(folder: Path) -> Path | None:
     The export of a saved model lies in its folder `onnx`, and is current if it was made from what the model's files
     hold now, also if it is asked for itself. Another folder without a saved model is an export, or has one in `onnx`.
     """
-    # The folder onnx may be a link to another disk.
-    models = [path.parent for path in (folder.absolute(), folder.resolve()) if path.name == "onnx"]
-    folder = next((model for model in models if digest_of_model(model) is not None), folder)
+    parent = folder.absolute().parent
+    folder = parent if folder.absolute().name == "onnx" and digest_of_model(parent) else folder
     current, export = digest_of_model(folder), folder / "onnx"
     if current is None:
         return export if export.is_dir() and not (folder / ABOUT).is_file() else folder
@@ -91,39 +90,29 @@ class OnnxClassifier:
     def __init__(self, folder: str | Path, *, threads: int | None = None):
         with needed_from("onnx"):
             import onnxruntime
-        most = 4 * (os.cpu_count() or 1)
-        if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
-            raise SettingsError(f"threads is {threads!r}. Give a number of threads from 1 to {most}, or None for all.")
+            from tokenizers import Tokenizer
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            require_number(1, 4 * (os.cpu_count() or 1), threads=threads)
+            options.intra_op_num_threads = threads
         folder = as_folder(folder)
-        if not folder.is_dir():
-            raise NotFoundError(f"There is no folder {folder}. Check the path; it is relative to {Path.cwd()}.")
         if (export := find_export(folder)) is None:
             advice = "Export into the folder onnx in the model's own, or run `python -m emotion_tutorial serve`."
             raise CheckpointError(f"{folder}: there is a saved model, and no export of it as it is now. {advice}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
         with whole(export):
-            self._read(export, options)
-
-    def _read(self, export: Path, options: Any) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (export / name).is_file()]:
-            raise CheckpointError(f"{export} is not an export: it has no {', '.join(missing)}. Call export_onnx.")
-        try:
-            self.about = json.loads((export / ABOUT).read_text(encoding="utf-8"))
-            self.label_names: list[str] = self.about["label_names"]
-            self._pad: int = self.about["pad_token_id"]
-            self._empty: int = self.about.get("empty_text_id", self._pad)
-            self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
-            self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(self.about["max_length"], direction=self.about["truncation_side"])
-            providers = ["CPUExecutionProvider"]
-            self._session = onnxruntime.InferenceSession(str(export / MODEL), options, providers=providers)
-        except Exception as error:  # the libraries raise bare exceptions of their own
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise CheckpointError(f"The export in {export} is damaged: {reason}. Export the model again.") from error
+            if missing := [name for name in (MODEL, TOKENIZER, ABOUT) if not (export / name).is_file()]:
+                raise CheckpointError(f"{export} is no export: it has no {', '.join(missing)}. Call export_onnx.")
+            try:
+                self.about = json.loads((export / ABOUT).read_text(encoding="utf-8"))
+                self.label_names: list[str] = self.about["label_names"]
+                self._pad: int = self.about["pad_token_id"]
+                self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
+                self._tokenizer.no_padding()
+                self._tokenizer.enable_truncation(self.about["max_length"], direction=self.about["truncation_side"])
+                self._session = onnxruntime.InferenceSession(export / MODEL, options, ["CPUExecutionProvider"])
+            except Exception as error:  # the libraries raise bare exceptions of their own
+                reason = (str(error).strip() or repr(error)).splitlines()[0]
+                raise CheckpointError(f"The export in {export} is damaged: {reason}. Export it again.") from error
         if self._session.get_outputs()[0].shape[-1] != len(self.label_names):
             raise CheckpointError(f"{export / ABOUT} does not name each label of the model. Export it again.")
 
@@ -153,9 +142,8 @@ class OnnxClassifier:
         strings, index = as_texts(texts)
         logits, cut = self.compute_logits(strings)
         if cut:
-            which = f"rows {', '.join(map(str, cut[:5]))}{' ...' if len(cut) > 5 else ''}"
-            message = f"{len(cut)} texts are longer than {self.about['max_length']} tokens, and were cut there: {which}"
-            warnings.warn(f"{message}.", DataWarning, stacklevel=2)
+            found = f"{len(cut)} texts are longer than {self.about['max_length']} tokens, and were cut there"
+            warnings.warn(f"{found}, such as row {min(cut)}.", DataWarning, stacklevel=2)
         probabilities = softmax(logits.astype(np.float64), axis=1)
         return pd.DataFrame(probabilities, index=index, columns=self.label_names)
 
@@ -166,22 +154,21 @@ class OnnxClassifier:
         `predict_proba` does.
         """
         logits = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
-        ids: list[list[int]] = []
         cut: list[int] = []
+        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))  # texts of similar length together
         for start in range(0, len(texts), BATCH_SIZE):  # what is cut off is larger than what is kept
-            encoded = self._tokenizer.encode_batch(texts[start : start + BATCH_SIZE])
-            cut += [row for row, encoding in enumerate(encoded, start) if encoding.overflowing]
-            ids += [encoding.ids or [self._empty] for encoding in encoded]
-        order = sorted(range(len(texts)), key=lambda row: -len(ids[row]))  # texts of similar length together
-        done = 0
-        while done < len(order):
-            longest = len(ids[order[done]])
-            rows = order[done : done + max(1, min(BATCH_SIZE, BATCH_TOKENS // longest))]
-            done += len(rows)
-            batch = np.array([ids[row] + [self._pad] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
-            mask = np.array([[1] * len(ids[row]) + [0] * (longest - len(ids[row])) for row in rows], dtype=np.int64)
-            [logits[rows]] = self._session.run(["logits"], {"input_ids": batch, "attention_mask": mask})
+            rows = order[start : start + BATCH_SIZE]
+            encoded = self._tokenizer.encode_batch([texts[row] for row in rows])
+            cut += [row for row, encoding in zip(rows, encoded, strict=True) if encoding.overflowing]
+            ids = [encoding.ids or [self.about.get("empty_text_id", self._pad)] for encoding in encoded]
+            batch = np.array([*zip_longest(*ids, fillvalue=-1)], dtype=np.int64).T
+            mask = (batch >= 0).astype(np.int64)
+            batch[mask == 0] = self._pad
+            step = max(1, BATCH_TOKENS // batch.shape[1])
+            for part in (slice(first, first + step) for first in range(0, len(rows), step)):
+                inputs = {"input_ids": batch[part], "attention_mask": mask[part]}
+                [logits[rows[part]]] = self._session.run(["logits"], inputs)
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             advice = "The training has probably diverged: train again with a lower learning rate, and export again."
-            raise CheckpointError(f"What the model gives for texts[{int(np.argmin(finite))}] is not finite. {advice}")
+            raise CheckpointError(f"What the model gives for texts[{finite.argmin()}] is not finite. {advice}")
         return logits, cut

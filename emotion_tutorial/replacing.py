@@ -3,17 +3,15 @@
 import itertools
 import json
 import os
-import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
-from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError
+from emotion_tutorial.exceptions import CheckpointError, SettingsError, translate_os_errors
 from emotion_tutorial.texts import shorten
 
 LOCK, UNFINISHED, COMPLETE = ".saving.lock", ".unfinished-", ".complete"
@@ -22,8 +20,6 @@ STAMPS = ".replaces.json"
 """In a complete set: its files in the order of their moves, with size and time of what each of them is to replace."""
 GATES = ("config.json", "export.json", "dataset_dict.json")
 """Files without which nobody reads a folder. They leave it first and come back last, so that no mixture is read."""
-CARD = "README.md"
-"""People write into it. It keeps no save from ending: one that was edited meanwhile gets another name."""
 
 
 def as_folder(given: object) -> Path:
@@ -52,36 +48,24 @@ def replaced_whole(folder: Path) -> Iterator[Path]:
 
     Raises
     ------
-    SettingsError
-        If the folder has the name of a file, or a folder has the name of a file that is to be written.
     OSError
-        If the system refuses to write.
+        If the system refuses to write, or the folder has the name of a file.
     """
-    if files := [str(path) for path in (folder, *folder.parents) if path.is_file()]:
-        raise SettingsError(f"{files[0]} is a file, where a folder is needed. Choose another place.")
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         with suppress(CheckpointError):
             _move_complete(folder)
         if (folder / COMPLETE).exists():  # it cannot be moved, and may be wanted
-            (folder / COMPLETE).rename(_unused(folder, "interrupted-save-{}"))
+            (folder / COMPLETE).rename(unused(folder, "interrupted-save-{}"))
         for left in folder.glob(f"{UNFINISHED}*"):  # a living process that writes here would hold the lock
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as scratch:
             (new := Path(scratch) / "new").mkdir()
-            try:
+            with translate_os_errors(folder):
                 yield new
-            except Exception as error:  # safetensors and tokenizers have errors of their own for those of the system
-                if isinstance(error, OSError) or not (found := re.search(r"\(os error (\d+)\)", str(error))):
-                    raise
-                raise OSError(int(found[1]), os.strerror(int(found[1])), str(folder)) from error
             sizes = {str(path.relative_to(new)): path.stat().st_size for path in new.rglob("*") if path.is_file()}
             names = sorted(sizes, key=lambda name: (name in GATES, -sizes[name]))
-            if folders := [str(folder / name) for name in names if (folder / name).is_dir()]:
-                raise SettingsError(f"{folders[0]} is a folder, where a file is to be written. Choose another place.")
-            with (new / STAMPS).open("wb", buffering=0) as file:
-                file.write(json.dumps({name: _stamp(folder / name) for name in names}).encode())
-                os.fsync(file.fileno())
+            (new / STAMPS).write_text(json.dumps({name: _stamp(folder / name) for name in names}), encoding="utf-8")
             new.rename(folder / COMPLETE)
             _move_complete(folder, back=new)
 
@@ -100,14 +84,12 @@ def whole(folder: Path) -> Iterator[None]:
     """
     folder = folder.resolve()
     with ExitStack() as held:
-        if (folder / LOCK).is_file():
-            with suppress(OSError):  # of a folder that may only be read
+        try:
+            if (folder / LOCK).exists() or (folder / COMPLETE).exists():
                 held.enter_context(_lock(folder))
-        if (folder / COMPLETE / STAMPS).is_file():
-            try:
-                with _lock(folder):
-                    _move_complete(folder)
-            except OSError as error:
+                _move_complete(folder)
+        except OSError as error:
+            if (folder / COMPLETE / STAMPS).is_file():  # else it is a folder that may only be read
                 found = f"A save into {folder} was interrupted and cannot end: {error}"
                 raise CheckpointError(f"{found}. Make the folder writable, or try again later.") from error
         before = [_stamp(folder / gate) for gate in GATES]
@@ -128,7 +110,8 @@ def _stamp(path: Path) -> list[int] | None:
     return None
 
 
-def _unused(folder: Path, pattern: str) -> Path:
+def unused(folder: Path, pattern: str) -> Path:
+    """Return a path in a folder that nothing has: the pattern, with a number in place of its `{}`."""
     return next(path for i in itertools.count(1) if not (path := folder / pattern.format(i)).exists())
 
 
@@ -144,20 +127,16 @@ def _move_complete(folder: Path, back: Path | None = None) -> None:
     found = f"A save into {folder} was interrupted"
     advice = f"Rename {complete} to keep what is there now, or save the model again."
     old = {gate: complete / f"{gate}.old" for gate in GATES}
-    # Nothing from outside of it, whatever the list says.
-    present = {str(path.relative_to(complete)) for path in complete.rglob("*") if path.is_file()}
     try:
         stamps = json.loads((complete / STAMPS).read_text(encoding="utf-8"))
-        left = [name for name in stamps.keys() if name in present]  # noqa: SIM118 - nothing but a dictionary has keys
-        changed = [name for name in left if _stamp(folder / name) not in (stamps[name], None)]
-    except (AttributeError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{found}, and the list of its files is damaged. {advice}") from error
+    # Nothing from outside of it, whatever the list says.
+    present = {str(path.relative_to(complete)) for path in complete.rglob("*") if path.is_file()}
+    left = [name for name in stamps if name in present]
     try:
-        if wrong := [name for name in changed if name != CARD]:
-            raise CheckpointError(f"{found}, and {wrong[0]} was changed since. {advice}")
-        if changed:
-            kept = (folder / CARD).rename(_unused(folder, "README-{}.md"))
-            warnings.warn(f"{folder / CARD} was edited, and is now called {kept.name}.", DataWarning, stacklevel=2)
+        if changed := [name for name in left if _stamp(folder / name) not in (stamps[name], None)]:
+            raise CheckpointError(f"{found}, and {changed[0]} was changed since. {advice}")
         out = [(folder / gate, old[gate]) for gate in GATES if gate in left and (folder / gate).is_file()]
         for source, target in [*out, *((complete / name, folder / name) for name in left)]:
             target.parent.mkdir(parents=True, exist_ok=True)

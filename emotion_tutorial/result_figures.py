@@ -6,32 +6,25 @@ calls `show`.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
+from emotion_tutorial.evaluation import Ids
 from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.figure_style import BLUE, ORANGE, name_rows, new_axes, require_columns, wrap
-from emotion_tutorial.texts import NUMBERS, as_column, as_ids, as_matrix, require_whole, shorten
+from emotion_tutorial.figure_style import BLUE, ORANGE, new_axes, require_columns, row_axes, wrap
+from emotion_tutorial.texts import as_column, as_ids, as_matrix, require_number, shorten
 
 MOST_WITH_NUMBERS = 30
 """The number of classes up to which a cell of a confusion matrix has room for its number, and an axis for all names."""
 
 
 def plot_confusion_matrix(
-    *,
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    label_names: Sequence[str],
-    title: str = "Confusion matrix",
-    ax: Axes | None = None,
+    *, y_true: Ids, y_pred: Ids, label_names: Sequence[str], title: str = "Confusion matrix", ax: Axes | None = None
 ) -> Axes:
     """Draw the shares of each true label's texts by predicted label; every row sums to 1.
 
@@ -50,25 +43,19 @@ def plot_confusion_matrix(
     DataError
         If an id has no name, or there are not as many predicted as true ids.
     """
-    names, _ = as_column(label_names, "label_names")
+    names = [wrap(name, 14, lines=2) for name in as_column(label_names, "label_names")[0]]
     classes = len(names)
-    names = [wrap(name, 14, lines=2) if classes <= 12 else wrap(name, lines=1) for name in names]
     y_true, y_pred = as_ids(classes, y_true=y_true, y_pred=y_pred)
     shares = confusion_matrix(y_true, y_pred, labels=range(classes), normalize="true")
     cell, size = (0.75, 9) if classes <= 12 else (0.45, 6)
     side = cell * min(classes, MOST_WITH_NUMBERS)
     ax = new_axes(ax, width=1.8 + side, height=1.4 + 0.8 * side)
-    ax.imshow(shares, cmap="Blues")
-    for (row, column), share in np.ndenumerate(shares if classes <= MOST_WITH_NUMBERS else np.empty((0, 0))):
-        color = "white" if share > shares.max() / 2 else "black"
-        ax.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=size, color=color)
+    looks = {"cmap": "Blues", "values_format": ".2f", "text_kw": {"fontsize": size}, "colorbar": False}
+    ConfusionMatrixDisplay(shares).plot(include_values=classes <= MOST_WITH_NUMBERS, **looks, ax=ax)
     shown = range(0, classes, math.ceil(classes / MOST_WITH_NUMBERS))
-    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes > 4 else {}
-    ax.set_xticks(shown, names[:: shown.step], parse_math=False, **turned)
+    ax.set_xticks(shown, names[:: shown.step], parse_math=False, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(shown, names[:: shown.step], parse_math=False)
     ax.set_title(title, parse_math=False)
-    ax.set(xlabel="predicted label", ylabel="true label")
-    ax.spines[:].set_visible(False)
     return ax
 
 
@@ -91,24 +78,16 @@ def plot_class_probabilities(
     DataError
         If these are not probabilities by label name.
     """
-    if not isinstance(probabilities, Mapping | pd.Series) or not len(probabilities):
-        advice = "Give a row of what predict_proba returns, such as predict_proba(texts, model, tokenizer).iloc[0]"
-        raise DataError(f"Expected label names with their probabilities, found {shorten(probabilities)}. {advice}.")
-    for name, value in probabilities.items():
-        if not isinstance(value, NUMBERS) or not -1e-6 <= value <= 1 + 1e-6:
-            raise DataError(
-                f"{name!r} has the probability {value}, not a number from 0 to 1. Give those after softmax."
-            )
-    scores = pd.Series(probabilities, dtype=float)[::-1]
+    scores = pd.Series(probabilities, dtype=float)[::-1] if isinstance(probabilities, Mapping | pd.Series) else None
+    if scores is None or scores.empty or not scores.between(-1e-6, 1 + 1e-6).all():
+        found = f"Expected label names with probabilities from 0 to 1, found {shorten(probabilities)}"
+        raise DataError(f"{found}. Give a row of what predict_proba returns, such as .iloc[0].")
     if sort:
         scores = scores.sort_values(kind="stable")
-    ax = new_axes(ax, height=1.2 + 0.4 * len(scores))
+    ax = row_axes(ax, scores.index, title, "probability", [*scores], [f"{score:.1%}" for score in scores])
     ax.barh(range(len(scores)), scores)
-    name_rows(ax, scores.index, scores.tolist(), [f"{score:.1%}" for score in scores])
-    ax.set_title(wrap(title, 60), parse_math=False)
-    ax.set(xlabel="probability", xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
-    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.grid(axis="x")
+    ax.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
+    ax.xaxis.set_major_formatter("{x:.0%}")
     return ax
 
 
@@ -132,34 +111,27 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     DataError
         If the history has nothing to draw, or not the metric that was asked for.
     """
-    score, name = f"eval_{metric}", str(metric).replace("_", " ")
-    given = log_history if isinstance(log_history, Sequence) else []
-    logs = pd.DataFrame([entry for entry in given if isinstance(entry, Mapping)])
+    score, name = f"eval_{metric}", metric.replace("_", " ")
+    given = log_history if isinstance(log_history, list) else []
+    logs = pd.DataFrame([log for log in given if isinstance(log, Mapping)])
     end = logs["train_runtime"].last_valid_index() if "train_runtime" in logs else None  # the training's last entry
-    numbers = logs[:end].reindex(columns=[*dict.fromkeys(["epoch", "loss", "eval_loss", score])])
-    numbers = numbers.apply(pd.to_numeric, errors="coerce").astype(float).where(np.isfinite)
-    numbers = numbers.dropna(subset="epoch").set_index("epoch")
+    numbers = logs[:end].reindex(columns=["epoch", *{"loss", "eval_loss", score}]).set_index("epoch")
+    numbers = numbers.astype(float).replace([np.inf, -np.inf], np.nan)
     panels = [panel for panel in (["loss", "eval_loss"], [score]) if numbers[panel].notna().any(axis=None)]
     if not panels or (metric != "accuracy" and [score] not in panels):
-        there = ", ".join(map(str, logs.columns)) or f"a {type(log_history).__name__}"
+        there = ", ".join(logs.columns) or f"a {type(log_history).__name__}"
         raise DataError(f"No {score} in log_history=, only {there}. Give trainer.state.log_history of a training.")
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.4), squeeze=False)
     for ax, panel in zip(axes.flat, panels, strict=True):
         for column in numbers[panel].dropna(axis=1, how="all"):
             points = numbers[column].dropna()
-            training = column == "loss"
-            label = "training (mean since the last point)" if training else "validation"
-            ax.plot(points.index, points, "C0o-" if training else "C1s--", label=label)
-        ax.set(title="Loss", xlabel="epoch", ylabel="cross-entropy loss", xlim=(0, None))
-        if panel != [score]:
-            ax.set_ylim(0, None)
-        else:
-            if points.between(0, 1).all():
-                ax.set_ylim(0, 1)
-                ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-            best = (-points if metric.endswith("loss") else points).argmax()  # the first of several
+            style, label = ("C0o-", "training") if column == "loss" else ("C1s--", "validation")
+            ax.plot(points.index, points, style, label=label)
+        if panel == [score]:
+            best = int((-points if metric.endswith("loss") else points).argmax())  # the first of several
             ax.plot(points.index[best], points.iloc[best], "C3*", markersize=14, label=f"best {name}")
-            ax.set(title=name.capitalize(), ylabel="share of texts predicted right" if metric == "accuracy" else name)
+        ax.set(title=name.capitalize() if panel == [score] else "Cross-entropy loss", xlabel="epoch", xlim=(0, None))
+        ax.set_ylim(min(0, ax.get_ylim()[0]), None)
         ax.legend()
         ax.grid(axis="y")
     return figure
@@ -177,28 +149,15 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     Raises
     ------
     DataError
-        If a column is not there, there are no rows, or a number is not finite, or they are not from 0 to 1 with
-        `value` from `low` to `high`.
+        If a column is not there, there are no rows, or a number is not finite.
     """
     require_columns(scores, "value", "low", "high")
-    value, low, high = numbers = as_matrix(scores[["value", "low", "high"]], "scores").T
-    outside = (value < low - 1e-9) | (value > high + 1e-9)  # by more than rounding
-    if (wrong := outside | (low > high) | (low < 0) | (high > 1 + 1e-9)).any():
-        where = f"scores= of {scores.index[wrong.argmax()]!r}"
-        raise DataError(f"{where}: value is not from low to high, or these are not from 0 to 1. Correct the row.")
-    order = value.argsort(kind="stable")
-    value, low, high = numbers[:, order]
-    ax = new_axes(ax, height=1.2 + 0.5 * len(scores))
-    rows = range(len(scores))
-    ax.errorbar((low + high) / 2, rows, xerr=(high - low) / 2, fmt="none", capsize=4)
-    ax.plot(value, rows, "o", markersize=7)
-    name_rows(ax, scores.index[order], np.maximum(value, high).tolist(), [f"{number:.1%}" for number in value])
-    ax.set_title(title, parse_math=False)
-    ax.set_xlabel(xlabel, parse_math=False)
+    scores = scores.sort_values("value", kind="stable")
+    value, low, high = as_matrix(scores[["value", "low", "high"]], "scores").T
+    ax = row_axes(ax, scores.index, title, xlabel, np.maximum(value, high), [f"{number:.1%}" for number in value])
+    ax.errorbar(value, range(len(scores)), xerr=np.maximum([value - low, high - value], 0), fmt="o", capsize=4)
     ax.set_xlim(max(0, low.min() - 0.05), min(1.08, high.max() + 0.1))
-    ax.margins(y=0.2)
-    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
-    ax.grid(axis="x")
+    ax.xaxis.set_major_formatter("{x:.0%}")
     return ax
 
 
@@ -220,18 +179,15 @@ def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | No
         If `bars` is not a whole number from 1.
     """
     require_columns(explanation, "word", "attribution", "label")
-    require_whole(1, bars=bars)
+    require_number(1, bars=bars)
     [attributions] = as_matrix(explanation[["attribution"]], "attribution").T
     strongest = np.sort(np.argsort(-np.abs(attributions), kind="stable")[:bars])
     shown = attributions[strongest]
-    ax = new_axes(ax, height=1.3 + 0.25 * max(len(shown), 3))
+    label = explanation["label"].iloc[0]
+    some = f": the {bars} strongest of {len(explanation)}" if len(shown) < len(explanation) else ""
+    title = f"Words for (blue) and against (orange) {label!r}{some}"
+    ax = row_axes(ax, explanation["word"].iloc[strongest], title, f"part of the probability of {label!r}")
     ax.barh(range(len(shown)), shown, color=[BLUE if value > 0 else ORANGE for value in shown])
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.invert_yaxis()
-    name_rows(ax, explanation["word"].iloc[strongest])
-    label = repr(explanation["label"].iloc[0])
-    some = f": the {bars} strongest of {len(explanation)}" if len(shown) < len(explanation) else ""
-    ax.set_title(wrap(f"Words for (blue) and against (orange) {label}{some}", 52), parse_math=False)
-    ax.set_xlabel(wrap(f"part of the probability of {label}", 60), parse_math=False)
-    ax.grid(axis="x")
     return ax

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import os
 import re
@@ -18,12 +17,12 @@ from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, Mo
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.checkpoints import EMBEDDED_CHECKPOINT, HUB_ID
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, HubError, SettingsError
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, HubError
 from emotion_tutorial.hub import HUB_DATASET, translate_hub_errors
 from emotion_tutorial.models import label_names_of
 from emotion_tutorial.reading import file_format
-from emotion_tutorial.replacing import as_folder, replaced_whole, whole
-from emotion_tutorial.texts import as_matrix, as_texts, shorten
+from emotion_tutorial.replacing import as_folder, replaced_whole, unused, whole
+from emotion_tutorial.texts import as_matrix, as_texts
 from emotion_tutorial.tokenization import context_size
 
 SAVED_FILES = "saved_files.json"
@@ -101,20 +100,17 @@ def save_model(
     DataError
         If the metrics lack a column or have a value that is not finite, or a limit is not a string.
     SettingsError
-        If something is no model, no tokenizer or no folder, or another argument is not of its type.
+        If something is no model, no tokenizer or no folder.
     """
     folder, length = as_folder(folder), context_size(tokenizer, model)
     label_names, sentences = label_names_of(getattr(model, "config", None)), as_texts(limits, "limits")[0]
-    title = _as_string(name, "name") or folder.resolve().name
-    source, base = _as_string(data, "data") or "", _as_string(checkpoint, "checkpoint") or ""
+    title, source, base = str(name or folder.resolve().name), str(data or ""), str(checkpoint or "")
     base = EMBEDDED_CHECKPOINT if base == "embedded" else base.partition("@")[0]
     is_path = os.path.exists(os.path.expanduser(source)) or re.match(r"[~./\\]|[A-Za-z]:", source)  # noqa: PTH110, PTH111
     dataset = KNOWN_DATA.get(source) or (PureWindowsPath(source).name if is_path else source)
     is_on_hub = re.fullmatch(r"[\w-]+/[\w.-]+", dataset) and not file_format(Path(dataset))  # as load_splits sees it
-    if not isinstance(hyperparameters, Mapping | None):
-        raise SettingsError(f"hyperparameters= is {shorten(hyperparameters)}. Give a dictionary of names and values.")
-    rows, split = [] if metrics is None else _rows_of(metrics), _as_string(metrics_split, "metrics_split")
-    where: Any = {"dataset_name": dataset or "unnamed data", "dataset_type": dataset or "unnamed data"}
+    rows, split = [] if metrics is None else _rows_of(metrics), str(metrics_split) if metrics_split else None
+    where: Any = dict.fromkeys(("dataset_name", "dataset_type"), dataset or "unnamed data")
     where |= {"dataset_split": split, "task_type": "text-classification"}
     overall = {str(row["metric"]): round(row["value"], 4) for row in rows if row["metric"] not in PER_LABEL}
     results = [
@@ -122,8 +118,8 @@ def save_model(
         for key, value in overall.items()
     ]
     header = ModelCardData(
-        language=_as_string(language, "language") or ("en" if dataset in KNOWN_DATA.values() else None),
-        license=_as_string(license, "license"),
+        language=language or ("en" if dataset in KNOWN_DATA.values() else None),
+        license=license,
         base_model=base if re.fullmatch(HUB_ID, base) and not os.path.exists(base) else None,  # noqa: PTH110
         datasets=dataset if is_on_hub else None,
         model_name=title,
@@ -148,26 +144,16 @@ def save_model(
     return folder
 
 
-def _as_string(given: Any, option: str) -> str | None:
-    if not isinstance(given, str | None):
-        raise SettingsError(f"{option}= is {shorten(given)}. Give a string, or leave it out.")
-    return str.__str__(given) if given else None  # YAML has no way to write strings of NumPy
-
-
 def _rows_of(metrics: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return what `evaluate` found as rows, those on all labels together first."""
-    frame = metrics if isinstance(metrics, pd.DataFrame) else pd.DataFrame()
-    frame = frame.reset_index()
+    frame = metrics.reset_index()
     if missing := [column for column in METRICS if column not in frame.columns]:
         raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
     frame[METRICS[2:]] = as_matrix(frame[METRICS[2:]], "metrics")
     return sorted(frame.to_dict("records"), key=lambda row: row["metric"] in PER_LABEL)
 
 
-def _digest(path: Path) -> str | None:
-    """Return a SHA-256; None if it is no file."""
-    if not path.is_file():
-        return None
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -175,15 +161,15 @@ def _digest(path: Path) -> str | None:
 def _saved_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files that `save_model` wrote last; nothing if it wrote none."""
     try:
-        return {str(Path(name)): str(digest) for name, digest in json.loads((folder / SAVED_FILES).read_text()).items()}
-    except (AttributeError, OSError, ValueError):
+        return dict(json.loads((folder / SAVED_FILES).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
         return {}
 
 
 def _keep_readme(folder: Path) -> None:
     """Keep a card that is not as `save_model` wrote it, as somebody may have worked on it."""
     if (folder / CARD).is_file() and _digest(folder / CARD) != _saved_files(folder).get(CARD):
-        kept = next(new for i in itertools.count(1) if not (new := folder / f"README-{i}.md").exists())
+        kept = unused(folder, "README-{}.md")
         shutil.copy2(folder / CARD, kept)  # which is there even if the save fails
         warnings.warn(f"{folder / CARD} was written by hand, and is now called {kept.name}.", DataWarning, stacklevel=4)
 
@@ -226,21 +212,14 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         If it is no name of a repository.
     """
     folder = as_folder(folder)
-    if not isinstance(repo_id, str) or not re.fullmatch(HUB_ID, repo_id):
-        raise SettingsError(f"repo_id is {shorten(repo_id)}. Give owner/name, or a name under your own account.")
-    if not isinstance(private, bool):
-        raise SettingsError(f"private is {shorten(private)}. Give True or False.")
     with whole(folder):
         saved = _saved_files(folder)
         if not saved:
             raise CheckpointError(f"{folder} holds no saved model: no list of files in {SAVED_FILES}. Call save_model.")
         for name, digest in saved.items():  # the card may be edited by hand
-            if ".." in name or Path(name).is_absolute() or (name != CARD and _digest(folder / name) != digest):
+            path = folder / name
+            if not path.is_file() or (name != CARD and _digest(path) != digest):
                 raise CheckpointError(f"{name} in {folder} is not what save_model wrote. Call save_model.")
-        try:
-            (folder / CARD).read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise CheckpointError(f"{folder / CARD} cannot be read as UTF-8: {error}. Call save_model.") from error
         api = HfApi()
         with translate_hub_errors(repo_id, push=True):
             user = api.whoami()["name"]  # raises if there is no token, or one that is not accepted

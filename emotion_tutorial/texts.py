@@ -3,7 +3,7 @@
 import math
 import numbers
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,9 +16,8 @@ from emotion_tutorial.exceptions import DataError, SettingsError
 Texts: TypeAlias = str | Iterable[str]
 """One text or many: a string, or a list, a tuple, a generator, an array, a pandas Series, a column of a `Dataset`."""
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-STRINGS = (Value("string"), Value("large_string"))
 NUMBERS = (int, float, np.integer, np.floating, np.bool_)
-NO_COLUMN = (str, bytes, bytearray, memoryview, Mapping, Set, pd.DataFrame, Dataset)
+NO_COLUMN = (str, bytes, Mapping, Set, pd.DataFrame, Dataset)
 """Iterating over these yields letters, bytes, names or rows, or values in no particular order."""
 
 
@@ -44,22 +43,15 @@ def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
     DataError
         If it is anything else. A set is refused too, because it has no order.
     """
-    if isinstance(given, Dataset) and len(given.column_names) == 1:
+    if isinstance(given, Dataset) and given.num_columns == 1:
         given = given.with_format(None)[given.column_names[0]]
-    elif isinstance(given, pd.DataFrame) and len(given.columns) == 1:
-        given = given.iloc[:, 0]
     given = given[:] if isinstance(given, Column) else given  # to iterate over it takes a hundred times as long
-    columns = getattr(given, "column_names", getattr(given, "columns", None))
-    if columns is None and getattr(given, "shape", ())[1:] == (1,):
-        given = given[:, 0]  # of np.matrix, this still has two dimensions
-    shape = getattr(given, "shape", (1,))
-    if isinstance(given, NO_COLUMN) or columns is not None or not isinstance(given, Iterable) or len(shape) != 1:
-        found = type(given).__name__ + (f" of the shape {tuple(shape)}" if len(shape) != 1 else "")
-        first = columns[0] if isinstance(columns, list | pd.Index) and len(columns) else None
-        advice = (
-            f"one column, such as {name}=data[{first!r}]" if first is not None else "a list, or one column of a split"
-        )
-        raise DataError(f"{name}= is a {found}, not one column of values. Give {advice}.")
+    shape = getattr(given, "shape", None)
+    if isinstance(shape, tuple) and shape[1:] == (1,):
+        given, shape = given.squeeze(axis=1), shape[:1]
+    if isinstance(given, NO_COLUMN) or not isinstance(given, Iterable) or len(shape or [1]) != 1:
+        found = f"{type(given).__name__} {shape or ''}".rstrip()
+        raise DataError(f"{name}= is a {found}, not one column of values. Give a list, or a column such as data['x'].")
     if isinstance(given, np.ndarray) and given.dtype.kind in "mM":
         given = pd.Series(given)  # dates stay dates, while NumPy's own tolist() turns some into integers
     convert = getattr(given, "to_pylist", getattr(given, "tolist", None))
@@ -78,15 +70,12 @@ def as_texts(given: Any, name: str = "texts") -> tuple[list[str], pd.Index]:
     """
     values, index = ([given], pd.RangeIndex(1)) if isinstance(given, str) else as_column(given, name)
     for row, value in enumerate(values):
-        if not isinstance(value, str) or HALF_CHARACTER.search(value):
-            reason = "has half a character" if isinstance(value, str) else "is not a string"
-            reason = "is missing" if _is_missing(value) else reason
-            where = _place(name, row, index)
-            raise DataError(f"{where} {reason}: {shorten(value)}. Texts are strings: leave the row out, or correct it.")
+        if not isinstance(value, str) or not is_label(value):
+            raise DataError(f"{_found(name, row, index, value)}, not a string of whole characters. Leave the row out.")
     return [*map(str.__str__, values)], index  # not str(), which gives the name of a member of an enumeration
 
 
-def as_labels(given: Any, name: str, texts: int) -> list[Any]:
+def as_labels(given: Any, name: str, texts: int | None) -> list[Any]:
     """Return one label for each text, an id or a name.
 
     Parameters
@@ -96,7 +85,7 @@ def as_labels(given: Any, name: str, texts: int) -> list[Any]:
     name
         The caller's name for it, which appears in messages.
     texts
-        The number of texts.
+        The number of texts. None: as many as there are labels.
 
     Raises
     ------
@@ -105,13 +94,11 @@ def as_labels(given: Any, name: str, texts: int) -> list[Any]:
         neither a string nor a number.
     """
     values, index = as_column(given, name)
-    if len(values) != texts or not values:
+    if texts not in (None, len(values)) or not values:
         raise DataError(f"There are {texts} texts and {len(values)} labels in {name}=. Give one label per text.")
     for row, value in enumerate(values):
         if not is_label(value):
-            found = "missing" if _is_missing(value) else shorten(value)
-            where = _place(name, row, index)
-            raise DataError(f"{where} is {found}. Each text has one label, a name or an id: leave the row out.")
+            raise DataError(f"{_found(name, row, index, value)}, not one label, a name or an id. Leave the row out.")
     return values
 
 
@@ -137,14 +124,12 @@ def as_ids(classes: int | None, texts: int | None = None, **given: Any) -> list[
     lowest, highest = (-(2**63), 2**63 - 1) if classes is None else (0, classes - 1)
     arrays = []
     for name, column in given.items():
-        column = [*column] if isinstance(column, Iterator) else column
-        texts = len(as_column(column, name)[0]) if texts is None else texts
         ids = as_labels(column, name, texts)
+        texts = len(ids)
         for row, value in enumerate(ids):
             if isinstance(value, str) or value != int(value) or not lowest <= value <= highest:
                 expected = "a whole number" if classes is None else f"an id from 0 to {highest}"
-                advice = "The id of a label is its place among the names, counted from 0"
-                raise DataError(f"{name}[{row}] is {shorten(value)}, not {expected}. {advice}.")
+                raise DataError(f"{name}[{row}] is {shorten(value)}, not {expected}. Give the places of the names.")
         arrays.append(np.array([*map(int, ids)], dtype=np.int64))
     return arrays
 
@@ -157,16 +142,13 @@ def as_matrix(given: Any, name: str) -> npt.NDArray[Any]:
     DataError
         If it is anything else.
     """
+    from sklearn.utils import check_array
+
     try:
-        matrix = np.asarray(given)
-        matrix = matrix.astype(np.float64) if matrix.dtype.kind == "O" else matrix
+        matrix = check_array(given, ensure_all_finite=False)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name}= is not an array of numbers: {shorten(str(error), 200)}. Make it one.") from error
-    if matrix.dtype.kind not in "biuf":
-        raise DataError(f"{name}= has values of the type {matrix.dtype}. Convert them to numbers.")
-    if matrix.ndim != 2 or not matrix.size:
-        found = f"{name}= is a {type(given).__name__} of the shape {matrix.shape}"
-        raise DataError(f"{found}. Give a matrix with a row for each text and a column for each feature or label.")
+        said = shorten(str(error), 200)
+        raise DataError(f"{name}= is not a matrix of numbers with a row for each text: {said}. Make it one.") from error
     if not (finite := np.isfinite(matrix).all(axis=1)).all():
         raise DataError(f"{name}[{np.argmin(finite)}] is not finite: it has NaN or infinite values. Leave the row out.")
     return matrix
@@ -180,19 +162,11 @@ def require_one_index(**given: Any) -> None:
         raise DataError(f"{names} have different indexes. Take them from one frame, or give arrays, in one order.")
 
 
-def require_whole(least: int, **settings: Any) -> None:
-    """Raise a SettingsError if a setting is not a whole number from `least`."""
-    for name, value in settings.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise SettingsError(f"{name}= is {shorten(value)}. Give a whole number from {least}.")
-
-
 def is_label(value: Any) -> bool:
     """Return whether a value can be a label: a string of whole characters, or a finite number."""
     if isinstance(value, str):
         return not HALF_CHARACTER.search(value)
-    # To NumPy, a difference of times is an integer.
-    return isinstance(value, NUMBERS) and not isinstance(value, np.timedelta64) and math.isfinite(value)
+    return isinstance(value, NUMBERS) and math.isfinite(value)
 
 
 def require_labeled(dataset: Any, where: str) -> list[str]:
@@ -204,28 +178,23 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
         If it is not such a split, or a label is missing or is not one of the ids.
     """
     features = dataset.features if isinstance(dataset, Dataset) else {}
-    if features.get("text") not in STRINGS or not isinstance(features.get("label"), ClassLabel):
+    text, label = features.get("text"), features.get("label")
+    if text not in (Value("string"), Value("large_string")) or not isinstance(label, ClassLabel):
         found = f"has the columns {shorten(dict(features), 300)}" if features else f"is a {type(dataset).__name__}"
-        needed = "a Dataset with a column 'text' of strings and a ClassLabel 'label'"
-        advice = "Load it with load_splits(), which takes text_column= and label_column="
-        raise DataError(f"{where} {found}; expected {needed}. {advice}.")
-    names: list[str] = features["label"].names
-    ids = dataset.data.column("label").to_pandas()  # of all rows, also those that are not selected, which is fast
-    if not ids.between(0, len(names) - 1).all():
-        ids = dataset.select_columns(["label"]).to_pandas()["label"]
-    if (wrong := ~ids.between(0, len(names) - 1)).any():
-        row = int(np.argmax(wrong))
-        found = "missing" if pd.isna(ids[row]) else f"{ids[row]:.0f}, not 0 to {len(names) - 1}"
-        raise DataError(f"{where}, row {row}: the label is {found}. Leave the row out.")
-    return names
+        raise DataError(f"{where} {found}; expected a Dataset of load_splits(), with a text and a ClassLabel label.")
+    if len(dataset):
+        as_ids(label.num_classes, **{f"{where}, label": dataset.with_format(None)["label"]})
+    return label.names
 
 
-def require_number(name: str, value: Any, low: float, high: float) -> None:
-    """Raise a SettingsError unless a value is a number in a range; if the ends are integers, it is one, too."""
-    kind: Any = numbers.Integral if isinstance(low, int) else numbers.Real
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
-        wanted = f"{'an integer' if isinstance(low, int) else 'a finite number'} from {low:,} to {high:,}"
-        raise SettingsError(f"{name} is {shorten(value)}. Give {wanted}.")
+def require_number(low: float, high: float = math.inf, **settings: Any) -> None:
+    """Raise a SettingsError unless each setting is a finite number in a range; a whole one if `low` is an integer."""
+    kind: Any
+    kind, wanted = (numbers.Integral, "whole") if isinstance(low, int) else (numbers.Real, "finite")
+    limits = f"from {low:,}" + (f" to {high:,}" if high < math.inf else "")
+    for name, value in settings.items():
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
+            raise SettingsError(f"{name}= is {shorten(value)}. Give a {wanted} number {limits}.")
 
 
 def shorten(thing: object, length: int = 60) -> str:
@@ -233,12 +202,11 @@ def shorten(thing: object, length: int = 60) -> str:
     return shown if len(shown := repr(thing).replace("\n", " ")) <= length else shown[:length] + " ..."
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for none: None, NaN, or another of pandas."""
     return pd.api.types.is_scalar(value) and pd.isna(value)
 
 
-def _place(name: str, row: int, index: pd.Index) -> str:
-    [label] = index[row : row + 1].tolist()
-    return f"{name}[{row}]" + (
-        "" if isinstance(index, pd.RangeIndex) and label == row else f" (index {shorten(label)})"
-    )
+def _found(name: str, row: int, index: pd.Index, value: Any) -> str:
+    place = "" if index.equals(pd.RangeIndex(len(index))) else f" (index {index[row]})"
+    return f"{name}[{row}]{place} is {'missing' if is_missing(value) else shorten(value)}"

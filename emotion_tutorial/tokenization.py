@@ -2,12 +2,11 @@
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
 from datasets import Dataset, DatasetDict, Features, List, Value
-from datasets.fingerprint import generate_random_fingerprint
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError
@@ -47,55 +46,38 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
         If the tokenizer has no padding token, or leaves no room for a text.
     """
     limit, tokenized = context_size(tokenizer), {}
-    for split, dataset in named_splits(splits).items():
-        texts_of(dataset, split)
-        if not len(dataset):  # to which map adds no columns
-            columns = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
-            features = Features(dataset.features | columns)
-            tokenized[split] = Dataset.from_dict({name: [] for name in features}, features=features)
-            continue
-        cut: dict[int, int] = {}
-
-        def encode_batch(batch: dict[str, list[str]], rows: list[int], cut: dict[int, int] = cut) -> dict[str, Any]:
-            input_ids, lengths = encode(batch["text"], tokenizer, limit)
-            cut.update({rows[row]: length for row, length in lengths.items()})
-            return {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
-
-        options: dict[str, Any] = {"batched": True, "with_indices": True, "load_from_cache_file": False}
-        # Else files are written beside the data, and datasets 5.2 turns truncation off, for other threads too, to make
-        # a fingerprint of the tokenizer.
-        options |= {"keep_in_memory": True, "new_fingerprint": generate_random_fingerprint()}
-        tokenized[split] = dataset.map(encode_batch, **options, desc="tokenize")
-        warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=3)
+    for split, dataset, ids in encode_splits(splits, tokenizer, limit):
+        columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+        types = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
+        features = Features(dataset.features | types)
+        # Not by map(): it turns truncation off, for other threads too, to make a fingerprint of the tokenizer.
+        tokenized[split] = Dataset.from_dict(dataset[:] | columns, features=features)
     return DatasetDict(tokenized) if isinstance(splits, DatasetDict) else tokenized["data"]
 
 
-def named_splits(splits: Any) -> dict[str, Dataset]:
-    """Return splits by name, without a format; one alone is called `data`.
+def encode_splits(
+    splits: Any, tokenizer: PreTrainedTokenizerBase, limit: int
+) -> Iterator[tuple[str, Dataset, list[list[int]]]]:
+    """Yield the name of each split, the split without a format, and the token ids of its texts; see `encode`.
+
+    A split alone is called `data`. A `DataWarning` at the caller's caller says which texts were cut.
 
     Raises
     ------
     DataError
-        If something is neither a `Dataset` nor a `DatasetDict` of them.
+        If something is neither a `Dataset` nor a `DatasetDict` of them, there is no column `text`, or a text is
+        missing or is no string.
+    CheckpointError
+        As `encode` does.
     """
-    parts = splits if isinstance(splits, DatasetDict) else {"data": splits}
-    for split, part in parts.items():
-        if not isinstance(part, Dataset):
-            raise DataError(f"{split!r} is a {type(part).__name__}, not a Dataset. Load the texts with load_splits.")
-    return {split: part.with_format(None) for split, part in parts.items()}
-
-
-def texts_of(dataset: Dataset, split: str) -> list[str]:
-    """Return the texts of a split.
-
-    Raises
-    ------
-    DataError
-        If there is no column `text`, or a text is missing or is no string.
-    """
-    if "text" not in dataset.column_names:
-        raise DataError(f"Split {split!r} has no 'text', only {dataset.column_names}. Use rename_column(..., 'text').")
-    return as_texts(dataset["text"][:], f"split {split!r}, text")[0]
+    for split, dataset in splits.items() if isinstance(splits, DatasetDict) else [("data", splits)]:
+        if not isinstance(dataset, Dataset) or "text" not in dataset.column_names:
+            found = dataset.column_names if isinstance(dataset, Dataset) else type(dataset).__name__
+            raise DataError(f"Split {split!r} is no Dataset that has 'text', but {found}. Load it with load_splits.")
+        plain = dataset.with_format(None)
+        ids, cut = encode(as_texts(plain["text"], f"split {split!r}, text")[0], tokenizer, limit)
+        warn_of_truncation(cut, limit, f"split {split!r}", stacklevel=4)
+        yield split, plain, ids
 
 
 def encode(
@@ -137,9 +119,7 @@ def encode_with_offsets(text: Any, tokenizer: PreTrainedTokenizerBase, **options
         If the tokenizer cannot say which characters a token covers.
     """
     if not isinstance(text, str):
-        raise DataError(
-            f"Expected one text, a string, and got a {type(text).__name__}: {shorten(text)}. Give one text."
-        )
+        raise DataError(f"Expected one text, a string, and got {shorten(text)}. Give one text.")
     [text], _ = as_texts(text, "text")
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(f"{type(tokenizer).__name__} cannot say where a token stands. Load a fast tokenizer.")
@@ -155,13 +135,10 @@ def context_size(tokenizer: PreTrainedTokenizerBase, *models: Any) -> int:
     SettingsError
         If they are not a tokenizer and a model.
     """
-    for given, part in [
-        (tokenizer, "num_special_tokens_to_add"),
-        *((model, "get_input_embeddings") for model in models),
-    ]:
-        if not hasattr(given, part):
-            found = f"Expected a tokenizer and a model of transformers, and found a {type(given).__name__}"
-            raise SettingsError(f"{found}. Use load_tokenizer, and load_classifier or load_encoder.")
+    parts = [(tokenizer, "num_special_tokens_to_add"), *((model, "get_input_embeddings") for model in models)]
+    if wrong := [type(given).__name__ for given, part in parts if not hasattr(given, part)]:
+        found = f"Expected a tokenizer and a model of transformers, and found a {wrong[0]}"
+        raise SettingsError(f"{found}. Use load_tokenizer, and load_classifier or load_encoder.")
     limits = (tokenizer.model_max_length, *map(positions_of, models))
     return min((limit for limit in limits if 0 < limit < UNLIMITED), default=512)
 
@@ -173,15 +150,17 @@ def token_table(text: str, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     `encode_with_offsets` does.
     """
     encoded = encode_with_offsets(text, tokenizer)
-    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(encoded["input_ids"]), "id": encoded["input_ids"]})
-    table["special"] = [bool(special) for special in encoded["special_tokens_mask"]]
-    table["covers"] = [text[start:end] for start, end in encoded["offset_mapping"]]
-    return table
+    ids = encoded["input_ids"]
+    special = [bool(mark) for mark in encoded["special_tokens_mask"]]
+    covers = [text[start:end] for start, end in encoded["offset_mapping"]]
+    return pd.DataFrame(
+        {"token": tokenizer.convert_ids_to_tokens(ids), "id": ids, "special": special, "covers": covers}
+    )
 
 
 def warn_of_truncation(cut: Mapping[int, int], limit: int, where: str, stacklevel: int) -> None:
     """Say, with a `DataWarning`, which texts were cut, given the number of tokens of each; see `encode`."""
-    if rows := [f"row {row} ({length} tokens)" for row, length in cut.items()]:
-        shown = f"{', '.join(rows[:5])}{' ...' if len(rows) > 5 else ''}"
-        message = f"{len(rows)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut"
+    if cut:
+        shown = ", ".join(f"row {row} ({length} tokens)" for row, length in [*cut.items()][:5])
+        message = f"{len(cut)} texts of {where} are longer than the {limit} tokens that the model reads, and were cut"
         warnings.warn(f"{message} there: {shown}.", DataWarning, stacklevel=stacklevel)

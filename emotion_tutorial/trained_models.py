@@ -1,6 +1,5 @@
 """Trained models that are found again, and interrupted trainings that go on."""
 
-import itertools
 import os
 import re
 import shutil
@@ -14,15 +13,15 @@ from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from transformers import TrainerCallback, TrainerState
+from transformers import TrainerState
 
 from emotion_tutorial.caching import artifacts_folder, versioned_digest
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.exceptions import CheckpointError, SettingsError, TrainingWarning, translate_os_errors
+from emotion_tutorial.exceptions import SettingsError, TrainingWarning, translate_os_errors
 from emotion_tutorial.profiles import Profile
-from emotion_tutorial.replacing import as_folder
+from emotion_tutorial.replacing import as_folder, unused
 from emotion_tutorial.training import ClassifierTrainer, build_trainer, training_splits
-from emotion_tutorial.training_settings import hyperparameters_of, shaping_settings
+from emotion_tutorial.training_settings import shaping_settings
 
 STATE = "trainer_state.json"
 """The file in which the Trainer keeps its history; of a checkpoint, it writes it last."""
@@ -59,11 +58,12 @@ def load_or_train(
 
     Raises
     ------
-    CheckpointError
-        If a finished model is damaged; otherwise this raises what `build_trainer` and its `train()` raise.
+    SettingsError
+        If the training was stopped before its last step; otherwise this raises what `build_trainer` and its `train()`
+        raise.
     """
     names, parts = training_splits(splits)
-    settings = hyperparameters_of(profile) | settings
+    settings = profile.hyperparameters | settings
     columns = [part[name][:] for part in parts.values() for name in ("text", "label")]
     shaped_by = shaping_settings(names, parts["train"]["label"][:], **settings)
     key = versioned_digest(columns, names, locate_checkpoint(profile.checkpoint), shaped_by)
@@ -77,13 +77,7 @@ def load_or_train(
     # If it is trained further, what is kept stays, and nobody takes that for the training of this model.
     further = {"output_dir": finished.with_suffix(".further"), "new_head": False}
     trainer = build_trainer(parts, finished, **(settings | further))
-    try:
-        trainer.state = TrainerState.load_from_json(str(finished / STATE))
-    except (OSError, TypeError, ValueError) as error:
-        advice = "Rename or delete the folder to train it again"
-        raise CheckpointError(
-            f"The history of a training, {finished / STATE}, is damaged: {error}. {advice}."
-        ) from error
+    trainer.state = TrainerState.load_from_json(str(finished / STATE))
     return trainer
 
 
@@ -93,15 +87,12 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
     trainer = build_trainer(parts, profile.checkpoint, output_dir=unfinished, **settings)
     is_first = trainer.is_world_process_zero()
     [newest] = broadcast_object_list([_newest_checkpoint(unfinished, trainer) if is_first else None])
-    if newest is None:
-        trainer.train()
-    elif (state := TrainerState.load_from_json(str(Path(newest) / STATE))).global_step >= state.max_steps:
-        best = unfinished / f"checkpoint-{state.best_global_step if trainer.args.load_best_model_at_end else None}"
-        weights = best if best.is_dir() else Path(newest)  # nothing is left to train
+    state = TrainerState.load_from_json(str(Path(newest) / STATE)) if newest else None
+    if state and state.global_step >= state.max_steps:  # nothing is left to train
+        weights = (trainer.args.load_best_model_at_end and state.best_model_checkpoint) or newest
         trainer = build_trainer(parts, weights, output_dir=unfinished, **(settings | {"new_head": False}))
         trainer.state = state
     else:
-        trainer.add_callback(_BestCheckpoint(unfinished))
         trainer.train(resume_from_checkpoint=newest)
     if trainer.state.global_step < trainer.state.max_steps:
         found = f"The training was stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps"
@@ -122,57 +113,42 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
     return trainer
 
 
-class _BestCheckpoint(TrainerCallback):
-    """Find the best checkpoint of a training whose folder was moved."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        best = self.folder / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
-
-
 def _newest_checkpoint(folder: Path, trainer: ClassifierTrainer) -> str | None:
     """Return the newest training checkpoint that can be read, if there is one, and rename those that are newer."""
-    folders = [path.parent for path in folder.glob(f"checkpoint-*/{STATE}")]
-    found = {int(name[1]): path for path in folders if (name := re.fullmatch(r"checkpoint-(\d+)", path.name))}
-    for step, path in sorted(found.items(), reverse=True):
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{STATE}") if re.search(r"-\d+$", path.parent.name)]
+    for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
         try:
-            _read_checkpoint(path, step, trainer)
+            _read_checkpoint(path, trainer)
         except Exception as error:
             if isinstance(error, MemoryError | OSError) and not isinstance(error, FileNotFoundError):
                 raise
             # The Trainer counts, and may delete, all folders whose names begin with "checkpoint-".
-            aside = next(
-                new for i in itertools.count(1) if not (new := path.with_name(f"damaged-{i}-{path.name}")).exists()
-            )
-            path.rename(aside)
+            aside = path.rename(unused(folder, f"damaged-{{}}-{path.name}"))
             _warn(f"{path} cannot be read ({type(error).__name__}: {error}). It is now called {aside.name}.")
         else:
-            _warn(f"An earlier training was interrupted. It goes on from step {step} ({path}).")
+            _warn(f"An earlier training was interrupted. It goes on from {path}.")
             return str(path)
     if found:
         _warn(f"No checkpoint of an earlier training in {folder} can be read. The training starts from the beginning.")
     return None
 
 
-def _read_checkpoint(folder: Path, step: int, trainer: ClassifierTrainer) -> None:
+def _read_checkpoint(folder: Path, trainer: ClassifierTrainer) -> None:
     """Raise an error if a training checkpoint, or the one that was the best so far, is not whole."""
     state = TrainerState.load_from_json(str(folder / STATE))
-    if state.global_step != step:
-        raise ValueError(f"{STATE} is that of step {state.global_step}")
     best = folder.with_name(f"checkpoint-{state.best_global_step}")
-    for weights in {folder, best if trainer.args.load_best_model_at_end and state.best_global_step else folder}:
+    has_best = trainer.args.load_best_model_at_end and state.best_global_step
+    for weights in {folder, best if has_best else folder}:
         for path in [*weights.glob("*.safetensors")] or [weights / "model.safetensors"]:
             with path.open("rb"), safe_open(path, "pt"):
                 pass
-    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # which have formats of their own
-        random_states = [*folder.glob("rng_state*.pth")] or [folder / "rng_state.pth"]
-        for path in (folder / "optimizer.pt", folder / "scheduler.pt", *folder.glob("scaler.pt"), *random_states):
-            if zipfile.ZipFile(path).testzip():
-                raise ValueError(f"{path.name} is damaged")
+    for path in [*folder.glob("*.pt"), *folder.glob("*.pth")]:
+        if zipfile.ZipFile(path).testzip():
+            raise ValueError(f"{path.name} is damaged")
+    if has_best and state.best_model_checkpoint != str(best):  # the folder was moved, and the Trainer would not find it
+        state.best_model_checkpoint = str(best)
+        state.save_to_json(str(folder / f"{STATE}.new"))
+        (folder / f"{STATE}.new").replace(folder / STATE)
 
 
 def _lock(path: str) -> AbstractContextManager[Any]:

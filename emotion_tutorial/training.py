@@ -1,30 +1,24 @@
 """Fine-tuning: a Trainer, set up well."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import partial
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerCallback, set_seed
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning, translate_os_errors
 from emotion_tutorial.models import load_classifier, load_tokenizer, one_at_a_time
-from emotion_tutorial.texts import as_ids, require_labeled, shorten
+from emotion_tutorial.replacing import unused
+from emotion_tutorial.texts import require_labeled, shorten
 from emotion_tutorial.tokenization import tokenize
-from emotion_tutorial.training_settings import (
-    ClassWeights,
-    settings_that_are_refused,
-    training_arguments,
-    weights_by_id,
-)
+from emotion_tutorial.training_settings import ClassWeights, training_arguments, weights_by_id
 
 
 class ClassifierTrainer(Trainer):
@@ -37,47 +31,37 @@ class ClassifierTrainer(Trainer):
     measured, saved or returned.
     """
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train as `Trainer` does, one training at a time; afterward the model computes in its own precision.
 
         Checkpoints that another training left in `output_dir` are renamed, so that none of them is replaced.
         """
         folder = Path(str(self.args.output_dir))
         with one_at_a_time, translate_os_errors(folder):
-            if not (args[0] if args else kwargs.get("resume_from_checkpoint")):
+            if not resume_from_checkpoint:
                 set_seed(self.args.seed)
-                if self.is_world_process_zero():
-                    _set_aside(folder)
-            output = super().train(*args, **kwargs)
-        self._require_finite_weights()
+                for path in [*folder.glob("checkpoint-*")] if self.is_world_process_zero() else []:
+                    aside = path.rename(unused(folder, f"earlier-{{}}-{path.name}"))
+                    found = f"{path} is of an earlier training, and is now called {aside.name}"
+                    warnings.warn(f"{found}. Delete it if nobody needs it.", TrainingWarning, stacklevel=2)
+            output = super().train(resume_from_checkpoint, *args, **kwargs)
+        self._require_finite(self.model.parameters())  # type: ignore[union-attr]
         extract_model_from_parallel(self.model, keep_fp32_wrapper=False)
         return output
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Train on a batch as `Trainer` does, if its loss is finite."""
         loss = super().training_step(*args, **kwargs)
-        self._require_finite("loss is", loss)
+        self._require_finite([loss])
         return loss
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         """Save the model as `Trainer` does, if the weights are finite."""
-        self._require_finite_weights()
+        self._require_finite(self.model.parameters())  # type: ignore[union-attr]
         super().save_model(*args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """Predict as `Trainer` does, in the order of the rows.
-
-        Raises
-        ------
-        DataError
-            If a label is missing or hidden.
-        """
-        model: Any = self.model
-        if isinstance(test_dataset, Dataset) and "label" in test_dataset.column_names and len(test_dataset):
-            try:
-                as_ids(model.config.num_labels, label=test_dataset["label"])
-            except DataError as error:
-                raise DataError(f"{error} To predict without labels, use remove_columns('label').") from error
+        """Predict as `Trainer` does, in the order of the rows."""
         strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "sequential"
         try:
             return super().predict(test_dataset, *args, **kwargs)
@@ -93,27 +77,12 @@ class ClassifierTrainer(Trainer):
         finally:
             if self.is_in_train:  # which goes on in bfloat16
                 vars(self.model).update(before)
-        if loss is not None:
-            self._require_finite("loss is", loss)
+        self._require_finite([] if loss is None else [loss])
         return loss, logits, labels
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Create the optimizer as `Trainer` does, and say why the settings do not allow it."""
-        with settings_that_are_refused():
-            return super().create_optimizer(*args, **kwargs)
-
-    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
-        """Create the schedule of the learning rate as `Trainer` does, and say why the settings do not allow it."""
-        with settings_that_are_refused():
-            return super().create_scheduler(*args, **kwargs)
-
-    def _require_finite_weights(self) -> None:
-        model: Any = self.model
-        self._require_finite("weights are", *model.parameters())
-
-    def _require_finite(self, what: str, *tensors: torch.Tensor) -> None:
-        if not all(tensor.isfinite().all() for tensor in tensors):
-            found = f"The training diverged: its {what} not finite after step {self.state.global_step}"
+    def _require_finite(self, losses_or_weights: Iterable[torch.Tensor]) -> None:
+        if not all(tensor.isfinite().all() for tensor in losses_or_weights):
+            found = f"The training diverged: a loss or weight is not finite after step {self.state.global_step}"
             advice = "Lower the learning rate, or leave out fp16=True. Checkpoints from before are kept"
             raise SettingsError(f"{found}, with a learning rate of up to {self.args.learning_rate:g}. {advice}.")
 
@@ -169,12 +138,11 @@ def build_trainer(
         As `load_classifier` does.
     """
     names, parts = training_splits(splits)
-    given: dict[str, Any] = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "seed": seed}
-    args = training_arguments(output_dir=output_dir, **given, **settings)
+    settings |= {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    args = training_arguments(output_dir=output_dir, **settings)
     loss = None
     if class_weights is not None:
-        weights = torch.tensor(weights_by_id(class_weights, names, parts["train"]["label"][:]))
-        loss = partial(_weighted_loss, weights=weights, label_smoothing=args.label_smoothing_factor)
+        loss = _weighted_loss(weights_by_id(class_weights, names, parts["train"]["label"][:]), args)
     tokenizer = load_tokenizer(checkpoint)
     parts = tokenize(parts, tokenizer)
     with one_at_a_time:  # a Trainer, too, sets the seed when it is made
@@ -182,30 +150,13 @@ def build_trainer(
         model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
         vars(model.config).pop("calibration_temperature", None)  # what is trained again is no longer calibrated
         model.config.pad_token_id = tokenizer.pad_token_id  # as train() would set it
-        with settings_that_are_refused():
-            trainer = ClassifierTrainer(
-                model=model,
-                args=args,
-                train_dataset=parts["train"],
-                eval_dataset=parts["validation"],
-                processing_class=tokenizer,
-                compute_metrics=compute_metrics,
-                compute_loss_func=loss,
-                callbacks=[*callbacks],
-            )
+        data: dict[str, Any] = {"train_dataset": parts["train"], "eval_dataset": parts["validation"]}
+        how: dict[str, Any] = {"compute_metrics": compute_metrics, "compute_loss_func": loss, "callbacks": [*callbacks]}
+        trainer = ClassifierTrainer(model=model, args=args, processing_class=tokenizer, **data, **how)
     # transformers 5.23 takes a classifier's mean loss of a batch for one of all that is accumulated or that all
     # processes have, and takes steps that are larger by as much.
     trainer.model_accepts_loss_kwargs = False
     return trainer
-
-
-def _set_aside(folder: Path) -> None:
-    """Rename the training checkpoints in a folder, which the Trainer would count among its own and delete."""
-    for path in [*folder.glob("checkpoint-*")]:
-        aside = next(new for i in count(1) if not (new := path.with_name(f"earlier-{i}-{path.name}")).exists())
-        path.rename(aside)
-        message = f"{path} is of an earlier training, and is now called {aside.name}. Delete it if nobody needs it."
-        warnings.warn(message, TrainingWarning, stacklevel=3)
 
 
 def training_splits(splits: Any) -> tuple[list[str], DatasetDict]:
@@ -234,17 +185,15 @@ def training_splits(splits: Any) -> tuple[list[str], DatasetDict]:
     return names["train"], parts
 
 
-def _weighted_loss(
-    outputs: Any,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    *,
-    weights: torch.Tensor,
-    label_smoothing: float,
-) -> torch.Tensor:
-    """Return the cross-entropy of a batch, weighted in training; see `Trainer(compute_loss_func=)`."""
-    logits = outputs["logits"].float()
-    weight = weights.to(logits.device) if torch.is_grad_enabled() else None
-    loss = cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="sum")
-    texts = labels.numel() if num_items_in_batch is None else num_items_in_batch
-    return loss / torch.as_tensor(texts).sum()  # DataParallel gives the number once for each GPU
+def _weighted_loss(weights: list[float], args: TrainingArguments) -> Callable[..., torch.Tensor]:
+    """Return a `compute_loss_func` for `Trainer`: the cross-entropy of a batch, weighted in training."""
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = outputs["logits"].float()
+        weight = torch.tensor(weights, device=logits.device) if torch.is_grad_enabled() else None
+        options: dict[str, Any] = {"label_smoothing": args.label_smoothing_factor, "reduction": "sum"}
+        texts = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        # DataParallel gives the number once for each GPU.
+        return cross_entropy(logits, labels, weight=weight, **options) / torch.as_tensor(texts).sum()
+
+    return loss

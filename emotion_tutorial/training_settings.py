@@ -4,8 +4,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,44 +13,27 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn.utils.class_weight import compute_class_weight
-from transformers import EvalPrediction, TrainingArguments
+from transformers import TrainingArguments
 
 from emotion_tutorial.devices import best_device, has_bfloat16
-from emotion_tutorial.evaluation import compute_metrics
-from emotion_tutorial.exceptions import SettingsError, TutorialError
-from emotion_tutorial.profiles import Profile
+from emotion_tutorial.exceptions import SettingsError
 from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.texts import require_number, shorten
 
 ClassWeights: TypeAlias = Literal["balanced"] | Mapping[Any, float] | Sequence[float] | npt.ArrayLike
-LIMITS: dict[str, tuple[float, float]] = {"num_train_epochs": (1e-6, math.inf), "label_smoothing_factor": (0.0, 1.0)}
-LIMITS |= dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps"), (0.0, math.inf))
-LIMITS |= dict.fromkeys(("batch_size", "gradient_accumulation_steps", "per_device_train_batch_size"), (1, 10**9))
-LIMITS |= {"per_device_eval_batch_size": (1, 10**9), "dataloader_num_workers": (0, 10**3), "seed": (0, 2**32 - 1)}
-LIMITS |= {"data_seed": (0, 2**32 - 1)}
+LIMITS: dict[str, tuple[float, float]] = {"num_train_epochs": (1e-6, math.inf), "learning_rate": (0.0, math.inf)}
+LIMITS |= {"batch_size": (1, 10**9), "seed": (0, 2**32 - 1), "label_smoothing_factor": (0.0, 1.0)}
 """The smallest and the largest value of settings. Where these are integers, a setting is an integer."""
 HARMLESS = re.compile(
     "ddp_|debug|disable_tqdm|do_|enable_jit|hub_|include_|local_rank|log|output_dir|project|push_to_hub|report_to|"
-    "resume_from|run_name|save_|skip_memory|trackio|use_cpu|dataloader_(num|pin|per|pre|mult)"
+    "resume_from|run_name|save_(on|total)|skip_memory|trackio|use_cpu|dataloader_(num|pin|per|pre|mult)"
 )
 """How the names of the arguments begin that cannot shape a model: where it is trained, watched and stored, and how."""
-UNFIT = {
-    "dataloader_drop_last": "it would leave texts out",
-    "label_names": "the names of the labels come with the splits",
-    "prediction_loss_only": "the best epoch is found by its predictions",
-    "push_to_hub": "call push_model after save_model",
-    "remove_unused_columns": "the model takes token ids and labels only",
-    "resume_from_checkpoint": "pass it to train()",
-}
-"""Arguments of `TrainingArguments` that do not fit a classifier of texts, and why, or what to do instead."""
-NOT_KEPT = {
-    "callbacks": "train with build_trainer",
-    "output_dir": "load_or_train has folder= for it, and find_label_errors keeps no model",
-    "checkpoint": "set it in the profile",
-    "save_only_model": "an interrupted training could not go on",
-}
-"""What `build_trainer` takes and `load_or_train` cannot, and what to do instead."""
-REFUSALS = (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+UNFIT = {"dataloader_drop_last", "label_names", "prediction_loss_only", "push_to_hub", "remove_unused_columns"}
+UNFIT |= {"resume_from_checkpoint"}
+"""Arguments of `TrainingArguments` that would leave texts out, do not fit a classifier of texts, or have no effect."""
+NOT_KEPT = {"output_dir", "save_only_model"}
+"""Those that `build_trainer` takes and `load_or_train` does not: a training of its could not be found or go on."""
 
 
 def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingArguments:
@@ -64,8 +46,12 @@ def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingAr
     """
     given = _resolved(**settings)
     batch = given.pop("batch_size")
-    with settings_that_are_refused():
-        args = TrainingArguments(output_dir=str(as_folder(output_dir)), **given)
+    folder = str(as_folder(output_dir))
+    try:
+        args = TrainingArguments(output_dir=folder, **given)
+    except (ImportError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        raise SettingsError(f"These settings of a training are impossible: {said}. Change them.") from error
     if "per_device_train_batch_size" not in given:
         parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
         if batch % parts:
@@ -79,10 +65,10 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
     """Return possible settings, and defaults that do not contradict them: evaluation and saving follow each other."""
     given = {"num_train_epochs": epochs} | settings
     if unfit := sorted(given.keys() & UNFIT):
-        raise SettingsError(f"{unfit[0]}= cannot be set: {UNFIT[unfit[0]]}. Leave it out.")
+        raise SettingsError(f"{unfit[0]}= does not fit this training. Leave it out.")
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     for name, (low, high) in LIMITS.items():
-        require_number(name, given.get(name, low), low, high)
+        require_number(low, high, **{name: given.get(name, low)})
     device = torch.device("cpu") if given.get("use_cpu") else best_device()
     asked = [given.get("eval_strategy"), given.get("save_strategy")]
     rhythm = next((strategy for strategy in asked if strategy in ("epoch", "steps")), "epoch")
@@ -106,26 +92,8 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
         "dataloader_pin_memory": device.type == "cuda",
     }
     if rhythm == "steps":
-        every = given.get("eval_steps") or given.get("save_steps") or given.get("logging_steps") or 500
-        defaults |= {"eval_steps": every, "save_steps": every}
-    resolved = defaults | given
-    metrics = {"loss", *compute_metrics(EvalPrediction(np.eye(2), np.arange(2)))}
-    if (metric := str(resolved["metric_for_best_model"]).removeprefix("eval_")) not in metrics:
-        raise SettingsError(f"metric_for_best_model is {metric!r}. Choose one of {', '.join(sorted(metrics))}.")
-    return resolved
-
-
-def hyperparameters_of(profile: Any) -> dict[str, Any]:
-    """Return the settings of a profile's training.
-
-    Raises
-    ------
-    SettingsError
-        If it is no `Profile`.
-    """
-    if not isinstance(profile, Profile):
-        raise SettingsError(f"profile is {shorten(profile)}. Give a Profile, such as get_profile('quick').")
-    return profile.hyperparameters
+        defaults["eval_steps"] = defaults["save_steps"] = given.get("eval_steps") or given.get("save_steps") or 500
+    return defaults | given
 
 
 def shaping_settings(
@@ -154,16 +122,12 @@ def shaping_settings(
         As `training_arguments` does, and for settings that no name of a kept model can cover, such as callbacks.
     """
     known = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
-    if wrong := settings.keys() - known.keys() - {"epochs", "batch_size"} | NOT_KEPT.keys() & settings:
-        advice = NOT_KEPT.get(name := min(wrong), "see transformers.TrainingArguments for those that are")
-        raise SettingsError(f"{name}= is no setting of a model that is kept: {advice}.")
+    if wrong := settings.keys() - (known.keys() - NOT_KEPT) - {"epochs", "batch_size"}:
+        advice = "Leave it out, or train with build_trainer"
+        raise SettingsError(f"{min(wrong)}= is no setting of a model that is kept. {advice}.")
     resolved = known | _resolved(**settings)
     shaping = {name: value for name, value in resolved.items() if not HARMLESS.match(name)}
-    if "per_device_train_batch_size" in settings:
-        del shaping["batch_size"]  # which is replaced
     shaping["class_weights"] = None if class_weights is None else weights_by_id(class_weights, names, ids)
-    if resolved["load_best_model_at_end"] and resolved["save_strategy"] == "steps":
-        shaping["save_steps"] = resolved["save_steps"]  # of what is saved, the best is kept
     return json.loads(json.dumps(shaping | {"new_head": new_head}, default=str), parse_int=float)
 
 
@@ -182,14 +146,13 @@ def weights_by_id(given: Any, names: Sequence[str], ids: Sequence[int]) -> list[
     SettingsError
         If these are not positive, finite numbers, one for each label.
     """
-    weights: Any = given.to_dict() if isinstance(given, pd.Series) else given
+    weights: Any = given
     if isinstance(given, str) and given == "balanced":
         weights, present = np.ones(len(names)), np.unique(ids)  # of a label without texts, the weight does not matter
         weights[present] = compute_class_weight("balanced", classes=present, y=np.asarray(ids))
-    elif isinstance(weights, Mapping):
-        places = {key: i for i, name in enumerate(names) for key in (i, name)}
-        found = {places.get(key): weight for key, weight in weights.items()}
-        weights = [found.get(i) for i in range(len(names))] if len(weights) == len(names) else []
+    elif isinstance(given, Mapping | pd.Series) and len(given) == len(names):
+        by_label = dict(given)
+        weights = [by_label.get(name, by_label.get(i)) for i, name in enumerate(names)]
     try:
         tensor = torch.as_tensor(weights, dtype=torch.float32)
     except (TypeError, ValueError, RuntimeError):
@@ -198,23 +161,3 @@ def weights_by_id(given: Any, names: Sequence[str], ids: Sequence[int]) -> list[
         expected = f"'balanced' or {len(names)} positive numbers, one for each of {', '.join(names)}"
         raise SettingsError(f"class_weights are {shorten(given)}; expected {expected}.")
     return tensor.tolist()
-
-
-@contextmanager
-def settings_that_are_refused() -> Iterator[None]:
-    """Say which settings transformers or PyTorch refuses; that memory runs out remains the error that it is.
-
-    Raises
-    ------
-    SettingsError
-        If they refuse some.
-    """
-    try:
-        yield
-    except REFUSALS as error:
-        if isinstance(error, TutorialError | torch.OutOfMemoryError) or "memory" in str(error):
-            raise
-        said = " ".join(str(error).split())[:300].rstrip(".")
-        raise SettingsError(
-            f"These settings of a training are impossible: {said}. Change or leave them out."
-        ) from error

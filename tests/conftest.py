@@ -13,7 +13,8 @@ import torch
 from datasets import DatasetDict
 from huggingface_hub import constants, hf_api
 from loopback_hub import LoopbackHub
-from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, DistilBertTokenizer
+from pets import build, make_splits
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, DistilBertTokenizer, Trainer
 
 from emotion_tutorial import load_splits, load_tokenizer
 
@@ -62,6 +63,18 @@ def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path
     DistilBertModel(config).save_pretrained(folder)
     DistilBertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=512).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def splits() -> DatasetDict:
+    return make_splits()
+
+
+@pytest.fixture(scope="session")
+def trained(splits, tiny_checkpoint, tmp_path_factory) -> Trainer:
+    trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
+    trainer.train()
+    return trainer
 
 
 @pytest.fixture

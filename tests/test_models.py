@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import AutoModelForTokenClassification
 
 import emotion_tutorial as et
 from emotion_tutorial import checkpoints, devices
@@ -28,7 +29,6 @@ def copied(tmp_path, monkeypatch):
 
 def test_embedded_encoder_is_found_without_importing_its_package(copied):
     assert checkpoints.embedded_encoder_folder() == copied
-    assert et.load_encoder("embedded", "cpu").config.hidden_size == 384
 
 
 @pytest.mark.parametrize("name", ["vocab.txt", "config.json"])
@@ -55,34 +55,37 @@ def test_encoder_is_frozen_float32_and_in_evaluation_mode(tiny_checkpoint, tmp_p
     assert et.load_encoder(tmp_path, "cpu").device.type == "cpu"
 
 
-def test_labels_without_names_are_named(tiny_checkpoint, tmp_path):
-    """As a classifier is that was saved without names."""
-    saved = et.load_classifier(tiny_checkpoint, ["LABEL_0", "LABEL_1"], "cpu")
-    saved.save_pretrained(tmp_path)
-    named = et.load_classifier(tmp_path, ["no", "yes"], "cpu")
-    assert named.config.id2label == {0: "no", 1: "yes"}
-    assert named.config.label2id == {"no": 0, "yes": 1}
-    assert torch.equal(named.classifier.weight, saved.classifier.weight)
-
-
 @pytest.fixture
 def saved(tiny_checkpoint, tmp_path) -> Path:
     et.load_classifier(tiny_checkpoint, ["cat", "dog"], "cpu").save_pretrained(tmp_path / "saved")
     return tmp_path / "saved"
 
 
+def configure(folder: Path, **settings) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+@pytest.mark.parametrize("architectures", [["BertForSequenceClassification"], None])  # None: saved by other programs
 @pytest.mark.parametrize("names", [["dog", "cat"], ["cat", "cow"], ["cat", "dog", "cow"]], ids=", ".join)
-def test_saved_classifier_keeps_its_labels_and_refuses_others(saved, names):
-    assert et.load_classifier(saved, device="cpu").config.id2label == {0: "cat", 1: "dog"}
+def test_saved_classifier_keeps_its_labels_and_refuses_others(saved, names, architectures):
+    configure(saved, architectures=architectures)
+    own = et.load_classifier(saved, device="cpu")
+    assert own.config.id2label == {0: "cat", 1: "dog"}
     with pytest.raises(et.CheckpointError, match="cat, dog"):
         et.load_classifier(saved, names, "cpu")
-
-
-def test_saved_classifier_takes_a_new_head_when_asked(saved):
-    own, other = et.load_classifier(saved, device="cpu"), et.load_classifier(saved, list("abc"), "cpu", new_head=True)
-    assert other.classifier.weight.shape[0] == 3
+    other = et.load_classifier(saved, names, "cpu", new_head=True)
+    assert [*other.config.id2label.values()] == names
     for ours, theirs in zip(own.bert.parameters(), other.bert.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_labels_without_names_are_named(saved):
+    """As a classifier is that was saved without names."""
+    configure(saved, id2label={0: "LABEL_0", 1: "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
+    named = et.load_classifier(saved, ["no", "yes"], "cpu")
+    assert named.config.label2id == {"no": 0, "yes": 1}
+    assert torch.equal(named.classifier.weight, et.load_classifier(saved, device="cpu").classifier.weight)
 
 
 @pytest.mark.parametrize("new_head", [True, False])
@@ -93,13 +96,6 @@ def test_head_of_another_task_is_not_taken_for_a_new_one(tiny_checkpoint, tmp_pa
     classifier = et.load_classifier(tmp_path, ["cat", "dog"], "cpu", new_head=new_head)
     assert classifier.classifier.weight.abs().max() < 1
     assert torch.equal(classifier.get_input_embeddings().weight, tagger.get_input_embeddings().weight)
-
-
-def test_classifier_without_labels_is_refused(tiny_checkpoint):
-    with pytest.raises(et.DataError, match="two labels"):
-        et.load_classifier(tiny_checkpoint, ["only"])
-    with pytest.raises(et.CheckpointError, match="label_names="):
-        et.load_classifier(tiny_checkpoint)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -122,20 +118,7 @@ def test_pickled_weights_are_refused(tiny_checkpoint, tmp_path):
         et.load_encoder(tmp_path)
 
 
-PATHS = [
-    "./nowhere",
-    "a/b/c",
-    "/nowhere",
-    Path("nowhere"),
-    r"C:\models\mine",
-    "C:mine",
-    r"models\mine",
-    "~/nowhere",
-    "..",
-]
-
-
-@pytest.mark.parametrize("checkpoint", PATHS)
+@pytest.mark.parametrize("checkpoint", ["./nowhere", "a/b/c", Path("nowhere"), r"C:\models\mine", "~/nowhere", ".."])
 def test_missing_folder_is_said(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((et.NotFoundError, et.CheckpointError), match=r"no folder|no config\.json"):
@@ -155,58 +138,43 @@ def rewrite(folder: Path, change) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize(
-    "name", ["classifier.weight", "bert.encoder.layer.1.output.dense.bias", "bert.pooler.dense.bias"]
-)
+WEIGHTS = ["classifier.weight", "bert.encoder.layer.1.output.dense.bias", "bert.pooler.dense.bias"]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("change", [dict.pop, lambda weights, name: weights.update({name: weights[name][:1].clone()})])
 def test_weights_that_are_missing_or_of_another_shape_are_refused(saved, name, change):
     rewrite(saved, lambda weights: change(weights, name))
     for names in (None, ["cat", "dog"]):
         with pytest.raises(et.CheckpointError, match=name):
             et.load_classifier(saved, names, "cpu")
-    if "layer" not in name:  # the body is whole, but for a pooler that it may never have had
-        et.load_classifier(saved, ["a", "b"], "cpu", new_head=True)
-        et.load_encoder(saved, "cpu")
-    else:
-        for load in (lambda: et.load_encoder(saved), lambda: et.load_classifier(saved, ["a", "b"], new_head=True)):
-            with pytest.raises(et.CheckpointError, match=r"layer\.1\.output\.dense\.bias"):
-                load()
+    for load in (lambda: et.load_encoder(saved), lambda: et.load_classifier(saved, ["a", "b"], new_head=True)):
+        # Else the body is whole, but for a pooler that it may never have had.
+        with pytest.raises(et.CheckpointError, match=r"1\.output") if "layer" in name else nullcontext():
+            load()
 
 
-def test_head_of_a_saved_classifier_is_not_taken_for_another(saved):
-    """Its configuration does not say that it is one, so that the order of its labels could be mistaken."""
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"architectures": None}))
-    with pytest.raises(et.CheckpointError, match="cat, dog"):
-        et.load_classifier(saved, ["dog", "cat"], "cpu")
+NO_CHOICE = [{"problem_type": "multi_label_classification"}, {"id2label": {"0": "score"}}, {"id2label": ["cat", "dog"]}]
+NO_CHOICE += [{"id2label": {"0": "cat", "2": "dog"}}, {"id2label": {"0": "cat", "1": "cat"}}]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"problem_type": "multi_label_classification"}, {"id2label": {0: "score"}, "num_labels": 1}], ids=str
-)
-def test_other_heads_are_refused_and_can_be_replaced(tiny_checkpoint, tmp_path, settings):
-    options = {"id2label": {0: "cat", 1: "dog"}} | settings
-    AutoModelForSequenceClassification.from_pretrained(tiny_checkpoint, **options).save_pretrained(tmp_path)
+@pytest.mark.parametrize("settings", NO_CHOICE, ids=str)
+def test_other_heads_are_refused(saved, settings):
+    configure(saved, **settings)
     for names in (None, ["cat", "dog"]):
-        with pytest.raises(et.CheckpointError, match="new_head=True"):
-            et.load_classifier(tmp_path, names, "cpu")
-    replaced = et.load_classifier(tmp_path, ["cat", "dog"], "cpu", new_head=True)
-    assert et.predict_proba("a", replaced, et.load_tokenizer(tiny_checkpoint)).shape == (1, 2)
+        with pytest.raises(et.CheckpointError):
+            et.load_classifier(saved, names, "cpu")
 
 
-@pytest.mark.parametrize(
-    "id2label", [["cat", "dog"], {"0": "cat", "2": "dog"}, {"0": "cat", "1": "cat"}, {"x": "cat"}, 3]
-)
-def test_label_map_that_is_none_is_refused(saved, id2label):
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"id2label": id2label}))
-    with pytest.raises(et.CheckpointError):
-        et.load_classifier(saved, device="cpu")
+def test_other_heads_can_be_replaced(saved):
+    configure(saved, problem_type="multi_label_classification")
+    replaced = et.load_classifier(saved, ["cat", "dog"], "cpu", new_head=True)
+    assert et.predict_proba("a", replaced, et.load_tokenizer("embedded")).shape == (1, 2)
 
 
-@pytest.mark.parametrize("names", ["ab", ["a", "a"], ["a", 1], [0, 1], {"a": 0, "b": 1}, 3, ["a", None]], ids=repr)
-def test_label_names_are_different_strings(tiny_checkpoint, names):
-    with pytest.raises(et.DataError, match="label_names"):
+@pytest.mark.parametrize("names", [None, ["only"], "ab", ["a", "a"], ["a", 1], {"a": 0, "b": 1}], ids=repr)
+def test_label_names_are_two_different_strings_or_more(tiny_checkpoint, names):
+    with pytest.raises(et.DataError if names else et.CheckpointError, match="label_names"):
         et.load_classifier(tiny_checkpoint, names, "cpu")
 
 
@@ -218,12 +186,11 @@ def test_diverged_classifier_is_not_loaded(saved):
 
 def test_weights_in_memory_do_not_change_with_their_file(saved):
     model = et.load_classifier(saved, device="cpu")
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    before = model.bert.embeddings.word_embeddings.weight.clone()
     with (saved / "model.safetensors").open("r+b") as file:  # as a copy over it does
         file.seek(10_000)
         file.write(b"?" * 1_000_000)
-    for name, weight in model.state_dict().items():
-        assert torch.equal(weight, before[name])
+    assert torch.equal(model.bert.embeddings.word_embeddings.weight, before)
 
 
 def test_checkpoint_without_a_tokenizer_is_said(saved):
@@ -232,7 +199,6 @@ def test_checkpoint_without_a_tokenizer_is_said(saved):
         et.load_tokenizer(saved)
 
 
-@pytest.mark.parametrize("device", ["nowhere", "cuda:99", 3.5])
-def test_unknown_device_is_said(tiny_checkpoint, device):
+def test_unknown_device_is_said(tiny_checkpoint):
     with pytest.raises(et.SettingsError, match="device"):
-        et.load_encoder(tiny_checkpoint, device)
+        et.load_encoder(tiny_checkpoint, "cuda:99")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import DatasetDict
 from transformers import Trainer
 
 import emotion_tutorial as et
@@ -16,21 +15,6 @@ from emotion_tutorial import features
 from emotion_tutorial.__main__ import main
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.mark.parametrize("hidden", [-1, None])
-@pytest.mark.parametrize("kind", ["files", "benchmark"])
-def test_hidden_test_labels_are_set_aside(small, tmp_path, kind, hidden):
-    features = small["test"].features
-    splits = DatasetDict(small, test=small["test"].map(lambda row: {"label": hidden}, features=features))
-    for split, dataset in splits.items():
-        dataset.to_csv(tmp_path / f"{split}.csv", index=False)
-    source, names = (tmp_path, features["label"].names) if kind == "files" else (splits, None)
-    with pytest.warns(et.DataWarning, match="test"):
-        loaded = et.load_splits(source, label_names=names)
-    assert set(loaded["test"]["text"]) < set(small["train"]["text"])
-    assert min(loaded["test"]["label"]) >= 0
-    assert loaded["validation"][:] == small["validation"][:]
 
 
 @pytest.fixture

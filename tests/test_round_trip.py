@@ -24,7 +24,7 @@ set_hypothesis_home_dir(Path(os.environ["HF_HOME"]).with_name("hypothesis"))  # 
 Rows = list[tuple[str, str]]
 AWKWARD = [
     *("", " ", '"', '""', "'", "a\nb", "a\r\nb", "a\rb", ",", ";", "|", "\t", "\\", "\ufeff", "\u2028", "\x85", "NA"),
-    *("null", "nan", "1.0", "=1+1", "#", "{}", "[1]", "\U0001f642\U0001f3fd", "\U0001f469\u200d\U0001f467", "e\u0301"),
+    *("null", "nan", "1.0", "=1+1", "#", "{}", "[1]", "\U0001f469\u200d\U0001f467", "e\u0301"),
     *("שלום, עולם", "مرحبا; 1", "\u202eabc"),
 ]
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")

@@ -9,14 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from emotion_tutorial import OnnxClassifier, create_app, export_onnx, load_classifier, serving
-from emotion_tutorial.exceptions import SettingsError
 
 NAMES = ["calm", "cross", "merry"]
 SECRET = "marmalade"
@@ -34,41 +33,40 @@ def client(folder) -> TestClient:
     return TestClient(create_app(folder), base_url="http://127.0.0.1")
 
 
-@pytest.fixture
-def mounted(folder) -> TestClient:
-    """Mount the service in another application, so that its lifespan never runs."""
-    outer = FastAPI()
-    outer.mount("/moods", create_app(folder))
-    return TestClient(outer, base_url="http://127.0.0.1")
-
-
-def test_one_text_or_a_list_also_mounted_in_another_app(folder, client, mounted):
+@pytest.mark.parametrize("prefix", ["", "/moods"])
+def test_one_text_or_a_list_also_mounted_in_another_app_and_documents_itself_without_a_network(folder, prefix):
     texts = ["what a day", SECRET, "a third text that is somewhat longer"]
     expected = OnnxClassifier(folder).predict_proba(texts)
-    for ask, path in ((client, "/predict"), (mounted, "/moods/predict")):
-        predictions = ask.post(path, json={"texts": texts}).json()["predictions"]
-        assert [list(p["probabilities"]) for p in predictions] == [NAMES] * 3
-        found = [list(p["probabilities"].values()) for p in predictions]
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        assert [p["label"] for p in predictions] == list(expected.idxmax(axis=1))
-        [one] = ask.post(path, json={"texts": texts[0]}).json()["predictions"]
-        assert one["probabilities"] == pytest.approx(predictions[0]["probabilities"], abs=1e-5)
+    outer = FastAPI(openapi_url=None)  # without documentation of its own
+    outer.mount(prefix, create_app(folder))  # its lifespan never runs
+    client = TestClient(outer, base_url="http://127.0.0.1")
+    predictions = client.post(f"{prefix}/predict", json={"texts": texts}).json()["predictions"]
+    found = pd.DataFrame([p["probabilities"] for p in predictions])
+    pd.testing.assert_frame_equal(found, expected, atol=1e-5)
+    assert [p["label"] for p in predictions] == list(expected.idxmax(axis=1))
+    [one] = client.post(f"{prefix}/predict", json={"texts": texts[0]}).json()["predictions"]
+    assert one["probabilities"] == pytest.approx(predictions[0]["probabilities"], abs=1e-5)
+    page = client.get(f"{prefix}/")
+    assert (page.status_code, page.url.path) == (200, f"{prefix}/docs")
+    links = re.findall(r"(?:src|href|url:)\s*=?\s*[\"']([^\"']+)[\"']", page.text)
+    assert len(links) >= 3
+    assert [client.get(path).status_code for path in links if path.startswith("/")] == [200] * len(links)
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (SECRET.encode(), 422),
-        *((b"\xff\xfe", 422), (b'["marmalade"]', 422), (b'{"texts": []}', 422), (b'{"texts": ""}', 422)),
-        *((b'{"texts": ["marmalade", null]}', 422), (b'{"texts": {"marmalade": 1}}', 422)),
+        *((SECRET.encode(), 422), (b"\xff\xfe", 422), (b'["marmalade"]', 422), (b'{"texts": []}', 422)),
+        *((b'{"texts": ["marmalade", null]}', 422), (b'{"texts": ""}', 422)),
         *((b'{"texts": "marmalade \\ud800"}', 422), (b'{"texts": ["marmalade", "\\ud800"]}', 422)),
         (json.dumps({"texts": [SECRET] * 64}).encode(), 200),
         (json.dumps({"texts": [SECRET] * 65}).encode(), 422),
-        (json.dumps({"texts": ("marmalade " * 500)[:4991] + "!" * 9}).encode(), 200),
+        (json.dumps({"texts": ("marmalade " * 500)}).encode(), 200),
         (json.dumps({"texts": "marmalade " * 501}).encode(), 422),
         (b" " * 2_000_001, 413),
         ([b" " * 10_000] * 201, 413),  # of a length that is not said
     ],
+    ids=range(14),
 )
 def test_limits_and_errors_that_never_repeat_the_text(client, body, status):
     answer = client.post("/predict", content=body, headers=JSON)
@@ -76,22 +74,12 @@ def test_limits_and_errors_that_never_repeat_the_text(client, body, status):
     assert SECRET not in answer.text
 
 
-def test_unknown_host_is_refused(client):
+def test_unknown_host_is_refused(folder, client):
     assert client.get("/health").json()["labels"] == NAMES
     assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
-
-
-@pytest.mark.parametrize(("hosts", "status"), [("*.example.com", [200, 400]), (["evil.org"], [400, 200])])
-def test_hosts_are_those_that_were_given(folder, hosts, status):
-    names = ("api.example.com", "evil.org")
-    app = create_app(folder, allowed_hosts=hosts)
-    assert [TestClient(app, base_url=f"http://{name}").get("/health").status_code for name in names] == status
-
-
-@pytest.mark.parametrize("hosts", [None, [], ["*foo"], ["http://x.de"], [3.5, "?"]], ids=repr)
-def test_odd_hosts_are_refused(folder, hosts):
-    with pytest.raises(SettingsError, match="allowed_hosts= has"):
-        create_app(folder, allowed_hosts=hosts)
+    app = create_app(folder, allowed_hosts="*.example.com")
+    for name, status in (("api.example.com", 200), ("evil.org", 400)):
+        assert TestClient(app, base_url=f"http://{name}").get("/health").status_code == status
 
 
 def test_requests_that_do_not_arrive_are_given_up(folder, monkeypatch):
@@ -112,33 +100,6 @@ def test_requests_that_do_not_arrive_are_given_up(folder, monkeypatch):
         return [answer.status_code for answer in [*stuck, answered, put]]
 
     assert asyncio.run(ask()) == [408, 408, 200, 405]
-
-
-def test_client_that_hangs_up_while_it_sends_is_no_error(folder):
-    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
-    headers, sent = [(b"host", b"127.0.0.1"), *((k.lower().encode(), v.encode()) for k, v in JSON.items())], []
-
-    async def receive():
-        return messages.pop() if len(messages) > 1 else messages[0]
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
-    asyncio.run(create_app(folder)(scope, receive, send))
-    assert [message["status"] for message in sent if "status" in message] in ([], [400])
-
-
-def test_documents_itself_without_a_network(client, mounted):
-    for ask, prefix in ((client, ""), (mounted, "/moods")):
-        page = ask.get(f"{prefix}/")
-        assert page.status_code == 200
-        assert page.url.path == f"{prefix}/docs"
-        links = re.findall(r"(?:src|href|url:)\s*=?\s*[\"']([^\"']+)[\"']", page.text)
-        assert len(links) >= 3
-        for path in links:
-            assert path.startswith("/")
-            assert ask.get(path).status_code == 200, path
 
 
 def test_too_many_waiting_requests_are_told_to_come_back(folder, monkeypatch):
@@ -198,14 +159,6 @@ def test_one_batch_at_a_time_and_requests_take_turns(client, folder, monkeypatch
     assert not client.post("/predict", json={"texts": "a day"}).json()["predictions"][0]["truncated"]
 
 
-def test_values_that_are_not_finite_are_an_error(client, monkeypatch):
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda self, *inputs: [np.full((1, 3), np.nan, "f")])
-    answer = client.post("/predict", json={"texts": SECRET})
-    assert answer.status_code == 500
-    assert "not finite" in answer.json()["detail"]
-    assert SECRET not in answer.text
-
-
 MISSING = """
 import sys
 sys.modules.update(dict.fromkeys({packages}))
@@ -219,16 +172,10 @@ except et.MissingExtraError as error: print(error)
 
 @pytest.mark.parametrize(
     ("packages", "call", "extra"),
-    [
-        (["fastapi", "pydantic", "starlette"], "create_app('x')", "serve"),
-        (["onnxruntime"], "OnnxClassifier('x')", "onnx"),
-        (["onnx", "onnxscript", "onnxruntime"], "export_onnx({model}, load_tokenizer({checkpoint}), 'x')", "onnx"),
-    ],
+    [(["fastapi", "starlette"], "create_app('x')", "serve"), (["onnxruntime"], "OnnxClassifier('x')", "onnx")],
 )
-def test_missing_extra_is_named_when_it_is_used_and_not_before(tiny_checkpoint, tmp_path, packages, call, extra):
-    checkpoint = repr(str(tiny_checkpoint))
-    call = call.format(model=f"load_classifier({checkpoint}, ['no', 'yes'], 'cpu')", checkpoint=checkpoint)
+def test_missing_extra_is_named_when_it_is_used_and_not_before(packages, call, extra):
     code = MISSING.format(packages=packages, call=call)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert not any(tmp_path.iterdir())
-    assert done.stdout == f'{packages[0]} is not installed. Run: pip install "emotion-tutorial[{extra}]".\n'
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(packages[0])
+    assert f'pip install "emotion-tutorial[{extra}]"' in done.stdout

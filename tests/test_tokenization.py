@@ -11,26 +11,21 @@ TOKENS = ["[CLS]", "token", "##izing", "text", "is", "a", "core", "task", "of", 
 
 def test_token_table(tokenizer):
     table = et.token_table("Tokenizing text is a core task of NLP.", tokenizer)
-    assert table["id"].tolist() == IDS
-    assert table["token"].tolist() == TOKENS
+    assert [table["id"].tolist(), table["token"].tolist()] == [IDS, TOKENS]
     assert table["covers"].tolist()[:3] == ["", "Token", "izing"]
     assert table["special"].tolist() == [True] + [False] * 11 + [True]
 
 
-def test_tokenize_adds_unpadded_columns(small, tokenizer):
-    tokenized = et.tokenize(small, tokenizer)
-    assert tokenized["train"].column_names == ["text", "label", "input_ids", "attention_mask"]
-    for row in et.tokenize(small["test"], tokenizer):
-        assert row["input_ids"] == tokenizer(row["text"])["input_ids"]
-        assert row["attention_mask"] == [1] * len(row["input_ids"])
-
-
-def test_split_without_rows_has_the_same_columns(small, tokenizer):
-    splits = DatasetDict(small, test=small["test"].select([]))
+def test_tokenize_adds_unpadded_columns_also_to_a_split_without_rows(small, tokenizer):
+    splits = DatasetDict(small, empty=small["test"].select([]))
     for given in (splits, et.tokenize(splits, tokenizer)):
         tokenized = et.tokenize(given, tokenizer)
-        assert tokenized["test"].features == tokenized["train"].features
-        assert tokenized["test"].num_rows == 0
+        assert tokenized["empty"].features == tokenized["train"].features
+        assert tokenized["train"].column_names == ["text", "label", "input_ids", "attention_mask"]
+        assert tokenized["empty"].num_rows == 0
+    for row in tokenized["test"]:
+        assert row["input_ids"] == tokenizer(row["text"])["input_ids"]
+        assert row["attention_mask"] == [1] * len(row["input_ids"])
 
 
 def test_only_texts_beyond_the_context_are_said_to_be_cut(tokenizer):

@@ -10,27 +10,16 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from datasets import ClassLabel, DatasetDict, Value
-from pets import QUIETLY, SETTINGS, accuracies, build, make_splits, predictions
+from pets import QUIETLY, SETTINGS, build, predictions
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 import emotion_tutorial as et
-
-
-@pytest.fixture(scope="module")
-def splits() -> DatasetDict:
-    return make_splits()
-
-
-@pytest.fixture(scope="module")
-def trained(splits, tiny_checkpoint, tmp_path_factory) -> Trainer:
-    trainer = build(splits, tiny_checkpoint, tmp_path_factory.mktemp("trained"))
-    trainer.train()
-    return trainer
 
 
 @pytest.fixture
@@ -62,12 +51,8 @@ def test_finished_training_is_found_again(splits, profile, tmp_path, monkeypatch
         np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
 
 
-@pytest.mark.parametrize(
-    "changed",
-    ["text", "labels", "label names", "checkpoint", "learning_rate", "seed", "bf16", "version"],
-)
+@pytest.mark.parametrize("changed", ["text", "labels", "label names", "checkpoint", "learning_rate", "bf16", "version"])
 def test_other_data_or_settings_train_another_model(splits, profile, tmp_path, changed, monkeypatch):
-    settings = {"learning_rate": {"learning_rate": 1e-3}, "seed": {"seed": 1}}
     change = {
         "text": lambda row, i: {"text": row["text"] + "!" * (i == 80)},
         "labels": lambda row, i: {"label": 1 - row["label"]},
@@ -86,7 +71,7 @@ def test_other_data_or_settings_train_another_model(splits, profile, tmp_path, c
         monkeypatch.setattr("emotion_tutorial.training_settings.has_bfloat16", lambda device: not first.args.bf16)
     elif changed == "version":
         monkeypatch.setattr(et, "__version__", "0.0.1")
-    another = dataclasses.replace(one, **settings.get(changed, {}))
+    another = dataclasses.replace(one, learning_rate=1e-3) if changed == "learning_rate" else one
     second = et.load_or_train(other, another, folder=tmp_path, **QUIETLY)
     assert len([path for path in tmp_path.glob("fine-tuned-*") if path.is_dir()]) == 2
     assert list(second.model.config.id2label.values()) == other["train"].features["label"].names
@@ -112,35 +97,17 @@ def test_what_cannot_shape_a_model_does_not_train_it_again(splits, profile, tmp_
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [
-        ({"callbacks": []}, "callbacks"),
-        ({"output_dir": "here"}, "folder="),
-        ({"checkpoint": "embedded"}, "profile"),
-        ({"profile": "quick"}, "get_profile"),
-        ({"learning_rate": 1e7}, "diverged"),
-        ({"folder": ""}, "folder"),
-        ({"save_only_model": True}, "save_only_model"),
-        ({"resume_from_checkpoint": True}, "resume_from_checkpoint"),
-    ],
+    [({"callbacks": []}, "callbacks="), ({"learning_rate": 1e7}, "diverged"), ({"output_dir": "a"}, "output_dir=")],
 )
 def test_what_cannot_be_kept_is_refused(splits, profile, tmp_path, options, said):
     for _ in range(2):
         with pytest.raises(et.SettingsError, match=said):
-            et.load_or_train(splits, **({"profile": profile, "folder": tmp_path} | QUIETLY | options))
+            et.load_or_train(splits, profile, folder=tmp_path, **(QUIETLY | options))
     assert {path.suffix for path in tmp_path.glob("fine-tuned-*")} <= {".lock", ".training"}
 
 
-def test_damaged_history_of_a_finished_training_is_named(splits, profile, tmp_path):
-    one = dataclasses.replace(profile, epochs=0.1)
-    et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
-    [state] = tmp_path.glob("fine-tuned-*/trainer_state.json")
-    state.write_text("{")
-    with pytest.raises(et.CheckpointError, match=f"{state}.*train it again"):
-        et.load_or_train(splits, one, folder=tmp_path, **QUIETLY)
-
-
 def test_what_a_user_put_beside_a_model_stays(splits, profile, tmp_path):
-    """Also the weights of a checkpoint, without the files by which the Trainer knows its own."""
+    """Also weights without the files by which the Trainer knows its own."""
     one = dataclasses.replace(profile, epochs=1)
 
     def put(folder: Path) -> Path:
@@ -158,10 +125,10 @@ def test_what_a_user_put_beside_a_model_stays(splits, profile, tmp_path):
 def test_second_session_says_that_it_waits_for_the_first(splits, profile, tmp_path, monkeypatch):
     began, go_on, said, train = threading.Event(), threading.Event(), [], Trainer.train
 
-    def wait_and_train(self):
+    def wait_and_train(self, *given):
         began.set()
         assert go_on.wait(60)
-        return train(self)
+        return train(self, *given)
 
     def hear(message, category, *where):
         if issubclass(category, et.TrainingWarning):
@@ -189,19 +156,6 @@ def test_new_head_is_trained_once(splits, trained, profile, tmp_path, monkeypatc
     forbid_training(monkeypatch)
     second = et.load_or_train(other, again, folder=tmp_path, new_head=True, **QUIETLY)
     np.testing.assert_array_equal(predictions(second, splits), predictions(first, splits))
-
-
-def fail_at(monkeypatch, step: int, error: BaseException) -> None:
-    """Let a training fail at its so many-eth step from now."""
-    train, steps = Trainer.training_step, []
-
-    def count(self, *given):
-        steps.append(1)
-        if len(steps) == step:
-            raise error
-        return train(self, *given)
-
-    monkeypatch.setattr(Trainer, "training_step", count)
 
 
 SCRIPT = """
@@ -256,7 +210,7 @@ def test_killed_training_goes_on_wherever_its_folder_is(trained, splits, profile
     """The best epoch was the second, so that this training must find its checkpoint."""
     killed.with_name("checkpoint-30").mkdir()  # as if killed while saving
     elsewhere = shutil.move(tmp_path, tmp_path.with_name("elsewhere"))
-    with pytest.warns(et.TrainingWarning, match="goes on from step 20"):
+    with pytest.warns(et.TrainingWarning, match="goes on from .*checkpoint-20"):
         resumed = et.load_or_train(splits, profile, folder=elsewhere, **QUIETLY)
     np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
     assert not list(elsewhere.glob("*.training"))
@@ -266,79 +220,49 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(splits, profile, tmp_path, monkeypatch):
-    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 0, TORCHRUN) == 0
+def test_killed_worker_leaves_the_checkpoints_and_the_same_command_goes_on(splits, profile, tmp_path, monkeypatch):
+    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 15, TORCHRUN) != 0
+    assert [*tmp_path.glob("fine-tuned-*.training/checkpoint-*")]
+    for folder in (tmp_path, tmp_path / "whole"):
+        assert train_elsewhere(splits, profile.checkpoint, folder, 0, TORCHRUN) == 0
     forbid_training(monkeypatch)
     trainer = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert trainer.state.global_step == 30  # 160 texts, batches of 16, 3 epochs
-    assert max(accuracies(trainer)) > 0.9
-    for rank in (0, 1):
-        np.testing.assert_allclose(np.load(tmp_path / f"rank-{rank}.npy"), predictions(trainer, splits), atol=1e-5)
+    for found in ("rank-0.npy", "rank-1.npy", "whole/rank-1.npy"):
+        np.testing.assert_allclose(np.load(tmp_path / found), predictions(trainer, splits), atol=1e-5)
 
 
-@pytest.mark.slow
-def test_killed_worker_leaves_the_checkpoints_and_the_same_command_goes_on(splits, profile, tmp_path):
-    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 15, TORCHRUN) != 0
-    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 1, TORCHRUN) != 0  # at the first step that it takes
-    [newest] = tmp_path.glob("fine-tuned-*.training/checkpoint-*")
-    (newest / "optimizer.pt").write_bytes(b"damaged")
-    before = content(newest)
-    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 5, TORCHRUN) != 0  # of the first epoch, once more
-    assert content(newest.with_name("damaged-1-checkpoint-10")) == before
-    assert train_elsewhere(splits, profile.checkpoint, tmp_path, 0, TORCHRUN) == 0
-    whole = tmp_path / "whole"
-    assert train_elsewhere(splits, profile.checkpoint, whole, 0, TORCHRUN) == 0
-    np.testing.assert_allclose(np.load(tmp_path / "rank-1.npy"), np.load(whole / "rank-1.npy"), atol=1e-6)
+def content(folder: Path, pattern: str = "*") -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+IGNORE = pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
 
 
-@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
-@pytest.mark.parametrize("damaged", [["checkpoint-20"], ["checkpoint-10", "checkpoint-20"]], ids=len)
+@pytest.mark.parametrize("damaged", [["checkpoint-20"], ["checkpoint-20", "checkpoint-10"]], ids=len)
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
 def test_damaged_checkpoint_is_set_aside_for_the_one_before(trained, splits, profile, tmp_path, killed, name, damaged):
     for folder in damaged:
         path = killed.with_name(folder) / name
         path.write_bytes(path.read_bytes()[:-100])
+    before = content(killed)
     with pytest.warns(et.TrainingWarning) as said:
         resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     assert f"{killed} cannot be read" in str(said[0].message)
-    assert ("from step 10", "from the beginning")[len(damaged) - 1] in str(said[-1].message)
+    assert ("checkpoint-10", "from the beginning")[len(damaged) - 1] in str(said[-1].message)
+    assert content(killed.with_name("damaged-1-checkpoint-20")) == before
     np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
 
 
-@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
-@pytest.mark.parametrize("step", [1, 3])
-@pytest.mark.parametrize(
-    "error", [RuntimeError("CUDA out of memory"), MemoryError(), OSError(28, "No space left"), KeyboardInterrupt()]
-)
-def test_every_other_error_is_raised_and_leaves_all_checkpoints(
-    trained, splits, profile, tmp_path, killed, monkeypatch, step, error
-):
-    before = content(killed.parent)
-    with monkeypatch.context() as patched:
-        fail_at(patched, step, error)
-        with pytest.raises(type(error)):
-            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    assert content(killed.parent) == before
+@IGNORE
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), OSError(28, "No space left"), KeyboardInterrupt()])
+def test_every_other_error_is_raised_and_leaves_all_checkpoints(trained, splits, profile, tmp_path, killed, error):
+    before = content(killed.parent, "*.[ps]*")
+    with patch.object(Trainer, "training_step", side_effect=error), pytest.raises(type(error)):
+        et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
+    assert content(killed.parent, "*.[ps]*") == before
     resumed = et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     np.testing.assert_array_equal(predictions(resumed, splits), predictions(trained, splits))
-
-
-@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
-def test_set_aside_checkpoints_stay(splits, profile, tmp_path, killed, monkeypatch):
-    (killed / "optimizer.pt").write_bytes(b"")
-    before = content(killed)
-    with monkeypatch.context() as patched:
-        fail_at(patched, 15, RuntimeError("in the third epoch"))  # after checkpoint-20 was made again
-        with pytest.raises(RuntimeError, match="in the third epoch"):
-            et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    assert content(killed) != before
-    et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
-    assert [path.name for path in killed.parent.iterdir()] == ["damaged-1-checkpoint-20"]
-    assert content(killed.with_name("damaged-1-checkpoint-20")) == before
 
 
 def test_file_that_may_not_be_read_is_not_a_damaged_one(splits, profile, tmp_path, killed):
@@ -353,6 +277,7 @@ def weights(trainer: Trainer) -> np.ndarray:
     return np.concatenate([weight.detach().numpy().ravel() for weight in trainer.model.parameters()])
 
 
+@IGNORE
 def test_stopped_training_is_not_taken_for_a_finished_one(splits, profile, tmp_path, monkeypatch):
     step = Trainer.training_step
 
@@ -364,17 +289,14 @@ def test_stopped_training_is_not_taken_for_a_finished_one(splits, profile, tmp_p
     with pytest.raises(et.SettingsError, match="stopped after 13 of 30 steps"):
         et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY)
     monkeypatch.setattr(Trainer, "training_step", step)
-    with warnings.catch_warnings(action="ignore"):
-        assert et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY).state.global_step == 30
+    assert et.load_or_train(splits, profile, folder=tmp_path, **QUIETLY).state.global_step == 30
 
 
-@pytest.mark.filterwarnings("ignore::emotion_tutorial.exceptions.TrainingWarning")
+@IGNORE
 def test_kill_at_the_last_save_trains_no_step_more(splits, profile, tmp_path, monkeypatch):
     options = {"max_steps": 7, "lr_scheduler_type": "constant", "eval_strategy": "no", **QUIETLY}
-    whole, save = (
-        et.load_or_train(splits, profile, folder=tmp_path / "whole", **options),
-        PreTrainedModel.save_pretrained,
-    )
+    whole = et.load_or_train(splits, profile, folder=tmp_path / "whole", **options)
+    save = PreTrainedModel.save_pretrained
 
     def die(self, folder, *args, **kwargs):
         if Path(folder).name == "model":
@@ -406,11 +328,7 @@ def test_training_further_leaves_what_is_kept_and_is_not_taken_for_it(splits, pr
     assert content(Path(trainer.args.output_dir)) == further
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "options"),
-    [(1, {}), (6, {}), (1, {"save_strategy": "no"})],
-    ids=["weights", "optimizer", "finished model"],
-)
+@pytest.mark.parametrize(("megabytes", "options"), [(1, {}), (6, {}), (1, {"save_strategy": "no"})], ids=str)
 def test_full_disk_is_an_error_of_the_system(splits, profile, tmp_path, megabytes, options):
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
