@@ -278,7 +278,11 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
             ax.plot(np.arange(20, len(wrong) + 1), shares[19:], color=color, label=judge)
         ax.axhline(found[data]["wrong"] / found[data]["texts"], color="0.6", linewidth=1)
         ax.set(
-            title=DATA[data], xlabel="suspects that are read", ylabel="share that is wrong", xlim=(0, 400), ylim=(0, 1)
+            title=f"Wrong labels among the suspects:\n{DATA[data]}",
+            xlabel="suspects that are read",
+            ylabel="share that is wrong",
+            xlim=(0, 400),
+            ylim=(0, 1),
         )
         ax.yaxis.set_major_formatter("{x:.0%}")
         ax.grid(color="0.92")
