@@ -139,9 +139,6 @@ def test_context_is_what_tokenizer_and_model_both_read(tokenizer, tmp_path, conf
         with pytest.warns(et.DataWarning, match=f"the {limit} tokens"):
             frame = et.explain(long, model, each, steps=2)
         assert frame["attribution"].iloc[limit - 2 :].eq(0).all()
-    uncut = et.tokenize(Dataset.from_dict({"text": [long]}), tokenizer).remove_columns("text")
-    with pytest.raises(et.CheckpointError, match=rf"72 tokens.*reads {limit}"):
-        et.extract_hidden_states(uncut, model, tokenizer, cache=False)
 
 
 def test_threads_share_a_tokenizer_and_a_model(own, tokenizer):

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "emotion_tutorial"
 MODULES = list(PACKAGE.rglob("*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]
-NAMELESS = dict.fromkeys(("words", "texts", "hub", "reading", "sources"), "data")
+NAMELESS = dict.fromkeys(("words", "texts", "hub", "reading"), "data")
 NAMELESS |= {"replacing": "caching", "checkpoints": "models", "training_settings": "training"}
 """Modules without a public name, and the module that each stands before."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/scaling.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]

@@ -39,7 +39,8 @@ def test_cpu_leaves_the_accelerator_alone(arguments, monkeypatch, command, cpu):
 
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *args, **options: torch.device("meta"))
-    monkeypatch.setattr(Trainer, "train", lambda self, **options: record(self, "cpu" if self.args.use_cpu else "meta"))
+    train = lambda self, *_, **__: record(self, "cpu" if self.args.use_cpu else "meta")  # noqa: E731
+    monkeypatch.setattr(Trainer, "train", train)
     monkeypatch.setattr(features, "forward_in_batches", lambda model, *rest, **options: record(model, model.device))
     with pytest.raises(RuntimeError, match="seen"):
         main([command[0], *command[1:], *(a for a in arguments if cpu or a != "--cpu")])
