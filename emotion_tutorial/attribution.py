@@ -1,5 +1,6 @@
 """Which words of a text drove a classifier's label."""
 
+import threading
 import warnings
 from typing import Any
 
@@ -79,11 +80,12 @@ def explain(
     attributions = np.zeros(len(pieces))
     if pieces and encoded["input_ids"]:
         layer: Any = model.get_input_embeddings()
+        thread = threading.get_ident()
 
         def probability(embeddings: torch.Tensor) -> torch.Tensor:
             # Only the layer's output changes on the way: the model gets the text's ids, so that positions stay.
             inputs = ids.expand(len(embeddings), -1)
-            with layer.register_forward_hook(lambda *_: embeddings):
+            with layer.register_forward_hook(lambda *_: embeddings if threading.get_ident() == thread else None):
                 logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             return logits.float().softmax(dim=-1)[:, names.index(label)]
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.devices import has_bfloat16
 from emotion_tutorial.exceptions import DataError, SettingsError, needed_from
-from emotion_tutorial.inference import forward_in_batches, require_finite
+from emotion_tutorial.inference import evaluating, forward_in_batches, require_finite
 from emotion_tutorial.texts import as_ids, as_matrix, require_number
 from emotion_tutorial.tokenization import Splits, context_size, encode, encode_splits
 
@@ -72,7 +72,8 @@ def extract_hidden_states(
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(body.device) else "float32"
     dtype = getattr(torch, precision)
-    worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
+    with evaluating(body):  # not while another thread explains something, with a hook that would be copied
+        worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
     starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
     vector = "last" if pooling == "cls" and not starts_with_cls else pooling
     weights = body.state_dict().values()  # quantized ones have no bytes that a name could cover
