@@ -1,5 +1,6 @@
 """What follows from the predictions for each text: every number in docs/results.json."""
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, f1_score, log_loss, precision_score, recall_score
+from sklearn.metrics import average_precision_score, f1_score
 
 import emotion_tutorial as et
 from emotion_tutorial.corpus import EMOTIONS
 
 KINDS = ("explicit", "situation", "contrast", "irony")
 NAMES = [*EMOTIONS]
+RESAMPLES = 2000
 Frame = pd.DataFrame
 
 
@@ -57,10 +59,12 @@ def by_method(rows: Frame) -> dict[str, list[Frame]]:
 
 
 def score(runs: list[Frame]) -> dict[str, Any]:
-    """Return the accuracy with its interval, and the macro F1."""
-    right = [float((run["label"] == run["predicted"]).mean()) for run in runs]
+    """Return the accuracy with its interval, the macro F1 and, of several trainings, how often two of them disagree."""
+    right = np.array([run["label"].to_numpy() == run["predicted"].to_numpy() for run in runs])
     macro_f1 = [f1_score(run["label"], run["predicted"], average="macro", zero_division=0) for run in runs]
-    return share(right, len(runs[0])) | {"macro_f1": float(np.mean(macro_f1))}
+    found = share([float(run.mean()) for run in right], right.shape[1]) | {"macro_f1": float(np.mean(macro_f1))}
+    pairs = [(a != b).mean() for a, b in itertools.combinations(right, 2)]
+    return found | ({"disagreement": float(np.mean(pairs))} if pairs else {})
 
 
 def scores(predictions: Frame) -> dict[str, Any]:
@@ -149,28 +153,42 @@ def calibration(predictions: Frame) -> dict[str, Any]:
 
 
 def class_weights(predictions: Frame) -> dict[str, Any]:
-    """Return what class weights do to all texts of validation, and to the rarest label."""
+    """Return what class weights do to all texts of validation, and to the rarest label; intervals by the bootstrap."""
     rows = predictions[(predictions["data"] == "bundled") & (predictions["split"] == "validation")]
     methods, found = by_method(rows), {}
     if "fine-tuned, class weights" not in methods or "fine-tuned" not in methods:
         return {}
     rarest = int(rows["label"].value_counts().index[-1])
-    measures: dict[str, Callable[[Frame], float]] = {
-        "accuracy": lambda run: (run["label"] == run["predicted"]).mean(),
-        "macro_f1": lambda run: f1_score(run["label"], run["predicted"], average="macro"),
-        "log_loss": lambda run: log_loss(run["label"], run[NAMES].to_numpy(dtype=np.float64), labels=range(len(NAMES))),
-        "precision": lambda run: precision_score(*_of(run, rarest), zero_division=0),
-        "recall": lambda run: recall_score(*_of(run, rarest), zero_division=0),
-    }
+    y = methods["fine-tuned"][0]["label"].to_numpy()
+    draws = np.random.default_rng(0).multinomial(len(y), np.full(len(y), 1 / len(y)), size=RESAMPLES)
+    resampled: dict[str, list[dict[str, Any]]] = {}
     for method, name in (("fine-tuned", "without"), ("fine-tuned, class weights", "with")):
-        values = {measure: [float(of(run)) for run in methods[method]] for measure, of in measures.items()}
+        runs = [_measures(run, np.ones((1, len(y))), rarest) for run in methods[method]]
+        values = {measure: [float(run[measure][0]) for run in runs] for measure in runs[0]}
         found[name] = {measure: {"value": np.mean(runs)} | spread(runs) for measure, runs in values.items()}
-    texts = int((methods["fine-tuned"][0]["label"] == rarest).sum())
-    return found | {"rarest": {"label": NAMES[rarest], "texts": texts}}
+        resampled[name] = [_measures(run, draws, rarest) for run in methods[method]]
+    found["change"] = {}
+    for measure in found["with"]:
+        after, before = (np.mean([run[measure] for run in resampled[way]], axis=0) for way in ("with", "without"))
+        low, high = np.percentile(after - before, [2.5, 97.5])
+        seeds = np.subtract(found["with"][measure]["seeds"], found["without"][measure]["seeds"])
+        found["change"][measure] = {"value": seeds.mean(), "low": low, "high": high, "seeds": seeds.tolist()}
+    return found | {"rarest": {"label": NAMES[rarest], "texts": int((y == rarest).sum())}}
 
 
-def _of(run: Frame, label: int) -> tuple[pd.Series, pd.Series]:
-    return run["label"] == label, run["predicted"] == label
+def _measures(run: Frame, weights: np.ndarray, label: int) -> dict[str, np.ndarray]:
+    """Return each measure for each row of weights of the texts, which say how often a text was drawn."""
+    ids, y = np.arange(len(NAMES)), run["label"].to_numpy()
+    true, given = y[:, None] == ids, run["predicted"].to_numpy()[:, None] == ids
+    hits, trues, givens = weights @ (true & given), weights @ true, weights @ given
+    losses = -np.log(run[NAMES].to_numpy(dtype=np.float64)[np.arange(len(y)), y])
+    return {
+        "accuracy": hits.sum(axis=1) / len(y),
+        "macro_f1": (2 * hits / np.maximum(trues + givens, 1)).mean(axis=1),
+        "log_loss": weights @ losses / len(y),
+        "precision": hits[:, label] / np.maximum(givens[:, label], 1),
+        "recall": hits[:, label] / np.maximum(trues[:, label], 1),
+    }
 
 
 def label_errors(errors: Frame) -> dict[str, Any]:

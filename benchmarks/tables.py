@@ -62,8 +62,10 @@ def seed_table(results: dict[str, Any]) -> str:
         for split, scores in by_split.items():
             cell = scores["fine-tuned"]
             seeds = ", ".join(f"{100 * seed:.1f}" for seed in cell["seeds"])
-            rows.append([f"{DATA[data]}, {split}", seeds, f"{100 * cell['std']:.1f}", percent(cell)])
-    return table(("fine-tuned", "three seeds, %", "standard deviation", "mean, 95% interval over texts"), rows)
+            spread = (f"{100 * cell['std']:.1f}", f"{cell['disagreement']:.0%}")
+            rows.append([f"{DATA[data]}, {split}", seeds, *spread, percent(cell)])
+    head = ("fine-tuned", "three seeds, %", "standard deviation", "only one of two right")
+    return table((*head, "mean, 95% interval over texts"), rows)
 
 
 def kind_table(results: dict[str, Any]) -> str:
@@ -102,11 +104,13 @@ def weights_table(results: dict[str, Any]) -> str:
     rarest = found["rarest"]
     names = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
     names |= {key: f"{key} of *{rarest['label']}* ({rarest['texts']} texts)" for key in ("precision", "recall")}
-    rows = (
-        [name, *(f"{found[way][key]['value']:.3f} (±{found[way][key]['std']:.3f})" for way in ("without", "with"))]
-        for key, name in names.items()
-    )
-    return table(("validation, mean of three seeds", "without weights", "with class weights"), rows)
+    rows = []
+    for key, name in names.items():
+        change = found["change"][key]
+        interval = f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
+        rows.append([name, *(f"{found[way][key]['value']:.3f}" for way in ("without", "with")), interval])
+    head = ("validation, mean of three seeds", "without weights", "with class weights")
+    return table((*head, "change, 95% interval over texts"), rows)
 
 
 def label_error_table(results: dict[str, Any]) -> str:
@@ -117,7 +121,7 @@ def label_error_table(results: dict[str, Any]) -> str:
             if isinstance(cell, dict):
                 shown = (f"{cell['average_precision']:.2f}", f"{cell['precision_at_100']:.0%}", str(cell["estimate"]))
                 rows.append([DATA[data], judge, *shown, str(found["wrong"])])
-    head = ("texts", "judge", "average precision", "wrong among the first 100", "estimated to be wrong", "wrong")
+    head = ("texts", "judge", "average precision", "wrong among the first 100", "estimated to be wrong", "truly wrong")
     return table(head, rows)
 
 
@@ -133,7 +137,9 @@ def deletion_table(results: dict[str, Any]) -> str:
         [name, f"{cell['value']:.2f} ({cell['low']:.2f} to {cell['high']:.2f})", f"{cell['label_changes']:.0%}"]
         for name, cell in ((name, found[key]) for key, name in names.items())
     )
-    return table((f"taken out of {found['texts']} validation texts", "the probability falls by", "another label"), rows)
+    head = (f"taken out of {found['texts']} validation texts", "the probability falls by", "the label changes")
+    same = f"In {found['top_is_most']:.0%} of the texts, the first and the last of these are the same word."
+    return f"{table(head, rows)}\n\n{same}"
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -186,42 +192,58 @@ def draw_scores(results: dict[str, Any]) -> Figure:
 
 
 def draw_seeds(results: dict[str, Any]) -> Figure:
-    """Draw the accuracy of three trainings, above the interval over texts of their mean."""
+    """Draw the accuracy of three trainings, above the interval over texts of their mean, beside the baselines."""
     rows = {}
     for data, by_split in results["scores"].items():
         for split, scores in by_split.items():
             texts = results["parts"][data]["rows"][split]
-            rows[f"{DATA[data]}, {split}\n({texts:,} texts)"] = scores["fine-tuned"]
-    figure, ax = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-    for i, cell in enumerate(rows.values()):
-        first = i == 0
-        ax.hlines(i + 0.15, cell["low"], cell["high"], color="0.6", linewidth=2.5, label="other texts" if first else "")
-        ax.plot(cell["value"], i + 0.15, "|", color="0.3", markersize=12)
-        color = et.METHOD_COLORS["fine-tuned"]
-        ax.plot(cell["seeds"], [i - 0.15] * 3, "o", color=color, alpha=0.8, label="other seeds" if first else "")
+            rows[f"{DATA[data]}, {split}\n({texts:,} texts)"] = scores
+    figure, ax = plt.subplots(figsize=(7.2, 1.6 + 0.75 * len(rows)), layout="constrained")
+    color = et.METHOD_COLORS["fine-tuned"]
+    for i, scores in enumerate(rows.values()):
+        cell = scores["fine-tuned"]
+        ax.hlines(i + 0.15, cell["low"], cell["high"], color=color, linewidth=2.5, alpha=0.5)
+        for j, seed in enumerate(cell["seeds"]):  # one above the other, as two may be equal
+            ax.plot(seed, i - 0.1 - 0.12 * j, "o", color=color, markersize=5)
+        for method in ("bag of words", "probe"):
+            ax.plot(scores[method]["value"], i, "D", color=et.METHOD_COLORS[method], label="" if i else method)
+    ax.plot([], [], "o", color=color, label="fine-tuned, three seeds")
+    ax.plot([], [], color=color, linewidth=2.5, alpha=0.5, label="interval over texts")
     ax.set_yticks(range(len(rows)), rows)
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.set(xlabel="accuracy (bars: 95% interval over texts; dots: three trainings)")
+    ax.set(xlabel="accuracy")
     ax.set_title("Two kinds of doubt: other texts, and another training", loc="left", pad=28)
     ax.grid(axis="x", color="0.92")
-    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+    ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, columnspacing=1)
     return figure
 
 
 def draw_behavior(results: dict[str, Any]) -> Figure:
-    """Draw the share of pairs of which both texts are right."""
+    """Draw the share of pairs of which both texts are right; in a panel of its own, what turning the order costs."""
     found = results["behavior"]
     rows = {
-        f"{'all pairs' if name == 'all' else name} ({cells['pairs']})": {
+        f"{'all pairs' if name == 'all' else name.replace('_', ' ')} ({cells['pairs']})": {
             method: cells[method]["both"] for method in DRAWN
         }
         for name, cells in found.items()
     }
-    figure, ax = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
+    figure, (ax, order) = plt.subplots(
+        1, 2, figsize=(9, 5.2), width_ratios=(2.4, 1), sharey=False, layout="constrained"
+    )
     draw_intervals(ax, rows, DRAWN)
+    ax.axhline(len(rows) - 1.5, color="0.8", linewidth=1)
     ax.set(xlim=(0, 1), xlabel="pairs with both texts right (bars: 95% interval)")
     ax.set_title("Two texts that differ in one thing", loc="left", pad=28)
+    for i, method in enumerate(DRAWN):
+        cells = [found["order"][method][variant] for variant in ("a", "b")]
+        x, color = np.arange(2) + 0.06 * (i - 1), et.METHOD_COLORS[method]
+        order.vlines(x, [cell["low"] for cell in cells], [cell["high"] for cell in cells], color=color, alpha=0.5)
+        order.plot(x, [cell["value"] for cell in cells], "o-", color=color)
+    order.set_xticks((0, 1), ("writer's feeling\nlast", "writer's feeling\nfirst"))
+    order.set(xlim=(-0.4, 1.4), ylim=(0, 1), ylabel="texts that are labeled right")
+    order.yaxis.set_major_formatter("{x:.0%}")
+    order.set_title("order: turned round", loc="left", pad=28)
     return figure
 
 
@@ -245,22 +267,25 @@ def draw_calibration(results: dict[str, Any]) -> Figure:
 
 
 def draw_class_weights(results: dict[str, Any]) -> Figure:
-    """Draw each training with and without class weights."""
+    """Draw what class weights change, with an interval over texts, and for each seed."""
     found = results["class_weights"]
     names = {"accuracy": "accuracy", "macro_f1": "macro F1"}
     names |= {key: f"{key} of {found['rarest']['label']}" for key in ("precision", "recall")}
-    figure, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-    for i, (way, marker) in enumerate((("without", "o"), ("with", "D"))):
-        for row, measure in enumerate(names):
-            y = row + 0.24 * (i - 0.5)
-            label = f"{way} class weights" if not row else None
-            ax.plot(found[way][measure]["seeds"], [y] * 3, marker, color=f"C{i}", alpha=0.6, label=label)
-            ax.plot(found[way][measure]["value"], y, "|", color=f"C{i}", markersize=16, markeredgewidth=2)
+    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    for row, measure in enumerate(names):
+        change = found["change"][measure]
+        label = {"label": "mean of three trainings, 95% interval over texts"} if not row else {}
+        color = et.METHOD_COLORS["fine-tuned"]
+        ax.hlines(row - 0.1, 100 * change["low"], 100 * change["high"], color=color, linewidth=2.5, alpha=0.6)
+        ax.plot(100 * change["value"], row - 0.1, "o", color=color, **label)
+        label = {"label": "each training"} if not row else {}
+        ax.plot([100 * seed for seed in change["seeds"]], [row + 0.2] * 3, "|", color="0.3", markersize=10, **label)
+    ax.axvline(0, color="0.8", zorder=0)
     ax.set_yticks(range(len(names)), names.values())
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="on validation; three trainings each, and their mean")
-    ax.set_title("What class weights give, and what they cost", loc="left", pad=28)
-    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set(xlabel="change on validation, points")
+    ax.set_title("Class weights: more of the rarest label is found", loc="left", pad=28)
+    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
     ax.grid(axis="x", color="0.92")
     return figure
 
@@ -276,9 +301,11 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
             shares = wrong.cumsum() / np.arange(1, len(wrong) + 1)
             color = et.METHOD_COLORS[str(judge).replace("fine tuned", "fine-tuned")]
             ax.plot(np.arange(20, len(wrong) + 1), shares[19:], color=color, label=judge)
-        ax.axhline(found[data]["wrong"] / found[data]["texts"], color="0.6", linewidth=1)
+        chance = found[data]["wrong"] / found[data]["texts"]
+        ax.axhline(chance, color="0.6", linewidth=1)
+        ax.text(400, chance + 0.01, "in random order", color="0.4", ha="right", va="bottom", fontsize=8)
         ax.set(
-            title=f"Wrong labels among the suspects:\n{DATA[data]}",
+            title=DATA[data],
             xlabel="suspects that are read",
             ylabel="share that is wrong",
             xlim=(0, 400),
@@ -287,6 +314,7 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
         ax.yaxis.set_major_formatter("{x:.0%}")
         ax.grid(color="0.92")
     axes.flat[0].legend()
+    figure.suptitle("How many of the suspects have a wrong label?", fontsize="medium")
     return figure
 
 
