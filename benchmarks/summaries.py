@@ -11,6 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score
 
 import emotion_tutorial as et
+from emotion_tutorial.calibration import fit_temperature
 from emotion_tutorial.corpus import EMOTIONS
 
 KINDS = ("explicit", "situation", "contrast", "irony")
@@ -135,7 +136,7 @@ def calibration(predictions: Frame) -> dict[str, Any]:
         logits = np.log(np.clip(rows[NAMES].to_numpy(dtype=np.float64), 1e-12, 1))
         order = np.random.default_rng(0).permutation(len(rows))
         fitted, judged = np.split(order, [len(order) // 2])
-        temperature = et.fit_temperature(logits[fitted], y[fitted])
+        temperature = fit_temperature(logits[fitted], y[fitted])
         ways = {}
         for name, scaled in (("before", logits[judged]), ("after", logits[judged] / temperature)):
             probabilities = np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)

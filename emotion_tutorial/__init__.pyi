@@ -36,8 +36,6 @@ from .evaluation import smallest_difference as smallest_difference
 from .calibration import calibrate as calibrate
 from .calibration import calibration_scores as calibration_scores
 from .calibration import calibration_table as calibration_table
-from .calibration import expected_calibration_error as expected_calibration_error
-from .calibration import fit_temperature as fit_temperature
 from .training import build_trainer as build_trainer
 from .trained_models import load_or_train as load_or_train
 from .losses import loss_frame as loss_frame

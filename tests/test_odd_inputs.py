@@ -123,8 +123,6 @@ CALLS: dict[str, dict[str, Callable[[Any, Any], Any]]] = {
         "compare": lambda made, ids: et.compare(LABELS, ids, LABELS, metric="macro_f1", resamples=20),
         "calibration_table": lambda made, ids: et.calibration_table(ids, SHARES),
         "calibration_scores": lambda made, ids: et.calibration_scores(ids, SHARES),
-        "expected_calibration_error": lambda made, ids: et.expected_calibration_error(ids, SHARES),
-        "fit_temperature": lambda made, ids: et.fit_temperature(X[:, :3], ids),
         "plot_confusion_matrix": lambda made, ids: et.plot_confusion_matrix(
             y_true=ids, y_pred=LABELS, label_names=NAMES
         ),
@@ -160,8 +158,6 @@ CALLS: dict[str, dict[str, Callable[[Any, Any], Any]]] = {
         "project_2d": lambda made, matrix: et.project_2d(matrix),
         "calibration_table": lambda made, matrix: et.calibration_table(LABELS, matrix),
         "calibration_scores": lambda made, matrix: et.calibration_scores(LABELS, matrix),
-        "expected_calibration_error": lambda made, matrix: et.expected_calibration_error(LABELS, matrix),
-        "fit_temperature": lambda made, matrix: et.fit_temperature(matrix, LABELS),
         "compute_metrics": lambda made, matrix: et.compute_metrics((matrix, np.array(LABELS))),
     },
     "place": {
