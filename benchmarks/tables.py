@@ -120,8 +120,8 @@ def label_error_table(results: dict[str, Any]) -> str:
         for judge, cell in found.items():
             if isinstance(cell, dict):
                 shown = (f"{cell['average_precision']:.2f}", f"{cell['precision_at_100']:.0%}", str(cell["estimate"]))
-                rows.append([DATA[data], judge, *shown, str(found["wrong"])])
-    head = ("texts", "judge", "average precision", "wrong among the first 100", "estimated to be wrong", "truly wrong")
+                rows.append([DATA[data], judge.replace("fine tuned", "fine-tuned"), *shown, str(found["wrong"])])
+    head = ("texts", "judge", "average precision", "wrong among the first 100", "estimated to be wrong", "planted")
     return table(head, rows)
 
 
@@ -223,13 +223,13 @@ def draw_behavior(results: dict[str, Any]) -> Figure:
     """Draw the share of pairs of which both texts are right; in a panel of its own, what turning the order costs."""
     found = results["behavior"]
     rows = {
-        f"{'all pairs' if name == 'all' else name.replace('_', ' ')} ({cells['pairs']})": {
+        f"{'all pairs' if name == 'all' else name} ({cells['pairs']})": {
             method: cells[method]["both"] for method in DRAWN
         }
         for name, cells in found.items()
     }
     figure, (ax, order) = plt.subplots(
-        1, 2, figsize=(9, 5.2), width_ratios=(2.4, 1), sharey=False, layout="constrained"
+        1, 2, figsize=(9.6, 5.2), width_ratios=(2, 1), sharey=False, layout="constrained"
     )
     draw_intervals(ax, rows, DRAWN)
     ax.axhline(len(rows) - 1.5, color="0.8", linewidth=1)
@@ -240,7 +240,7 @@ def draw_behavior(results: dict[str, Any]) -> Figure:
         x, color = np.arange(2) + 0.06 * (i - 1), et.METHOD_COLORS[method]
         order.vlines(x, [cell["low"] for cell in cells], [cell["high"] for cell in cells], color=color, alpha=0.5)
         order.plot(x, [cell["value"] for cell in cells], "o-", color=color)
-    order.set_xticks((0, 1), ("writer's feeling\nlast", "writer's feeling\nfirst"))
+    order.set_xticks((0, 1), ("own feeling\nlast", "own feeling\nfirst"))
     order.set(xlim=(-0.4, 1.4), ylim=(0, 1), ylabel="texts that are labeled right")
     order.yaxis.set_major_formatter("{x:.0%}")
     order.set_title("order: turned round", loc="left", pad=28)
@@ -299,14 +299,14 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
             rows = rows.sort_values("score", ascending=False, kind="stable")
             wrong = (rows["label"] != rows["truth"]).to_numpy()[:400]
             shares = wrong.cumsum() / np.arange(1, len(wrong) + 1)
-            color = et.METHOD_COLORS[str(judge).replace("fine tuned", "fine-tuned")]
-            ax.plot(np.arange(20, len(wrong) + 1), shares[19:], color=color, label=judge)
+            name = str(judge).replace("fine tuned", "fine-tuned")
+            ax.plot(np.arange(20, len(wrong) + 1), shares[19:], color=et.METHOD_COLORS[name], label=name)
         chance = found[data]["wrong"] / found[data]["texts"]
         ax.axhline(chance, color="0.6", linewidth=1)
         ax.text(400, chance + 0.01, "in random order", color="0.4", ha="right", va="bottom", fontsize=8)
         ax.set(
             title=DATA[data],
-            xlabel="suspects that are read",
+            xlabel="suspects that are read (from 20)",
             ylabel="share that is wrong",
             xlim=(0, 400),
             ylim=(0, 1),

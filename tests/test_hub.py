@@ -4,13 +4,16 @@ import errno
 import json
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import nbformat
 import pytest
 from datasets import DatasetDict
 from huggingface_hub import HfFileSystem, constants
 from loopback_hub import LoopbackHub, add_dataset, add_emotion_data
+from transformers import pipeline
 
 import emotion_tutorial as et
 
@@ -175,6 +178,19 @@ def test_pushed_model_is_private_and_whole(ann, folder):
     models = [et.load_classifier(source, device="cpu") for source in ("ann/classifier", folder)]
     there, here = (et.predict_proba(["good", ""], model, et.load_tokenizer(folder)) for model in models)
     assert there.equals(here)
+
+
+def test_the_push_of_notebook_7_works_as_it_stands_there(ann, folder):
+    notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / "07_saving_and_sharing.ipynb", as_version=4)
+    [source] = [cell.source for cell in notebook.cells if cell.source.startswith("if PUSH:")]
+    model, tokenizer = et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder)
+    names = {"PUSH": True, "REPO": "emotion-classifier", "et": et, "folder": folder, "model": model, "tokenizer": tokenizer}
+    exec(source, names)
+    assert ann.repos["models", "ann/emotion-classifier"].private
+    assert ann.files("ann/emotion-classifier").keys() >= {"README.md", "model.safetensors", "tokenizer.json"}
+    expected = et.predict_proba("good", model, tokenizer).loc[0]
+    for row in pipeline("text-classification", model="ann/emotion-classifier")("good", top_k=None):
+        assert row["score"] == pytest.approx(expected[row["label"]], abs=1e-5)
 
 
 def test_push_of_weights_that_were_not_saved_with_the_card_is_refused(ann, folder):

@@ -61,7 +61,7 @@ def test_opens_and_ends_as_a_lesson_does(path):
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[:6], ids=page_name)  # the later ones are still to be rewritten
+@pytest.mark.parametrize("path", NOTEBOOKS[:8], ids=page_name)  # notebook 9 is still to be rewritten
 def test_a_lesson_is_short_and_its_cells_fit_on_a_screen(path):
     sources = [cell.source for cell in code_cells(path)]
     assert len(sources) <= 25

@@ -100,7 +100,8 @@ def clean_outputs(cell: NotebookNode) -> None:
         elif "text/html" in data:
             table = re.sub(r"<progress.*?</progress>(\s*\[[^\]]*\])?", "", data["text/html"], flags=re.DOTALL)
             table = re.sub(r"<style.*?</style>|</?(?:div|p)\b[^>]*>", "", table, flags=re.DOTALL)
-            table = re.sub(r'<(table|thead|tbody|tr|th|td)(?: (?:id|class|border|style)="[^"]*")+\s*', r"<\1", table)
+            table = re.sub(r"<t[^<>]*>", lambda tag: re.sub(r' (id|class|border|style)="[^"]*"', "", tag[0]), table)
+            table = re.sub(r"<(t\w+) +>", r"<\1>", table)
             data["text/html"] = re.sub(r"\n\s*", "\n", table).strip()
         is_widget = "application/vnd.jupyter.widget-view+json" in data
         if not is_widget and output.get("text", "some") and data.get("text/html", "some"):
