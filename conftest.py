@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+collect_ignore = ["examples/app.py"]  # it loads a model when it is imported; tests/test_demo.py does that
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # several tests at a time: a thread each, or they wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before the libraries are imported, and inherited by the kernels that run the notebooks: caches
