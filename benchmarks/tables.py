@@ -32,6 +32,11 @@ METHODS = {
 }
 DRAWN = ("bag of words", "probe", "fine-tuned")
 DATA = {"bundled": "bundled texts", "tweets": "tweets"}
+DELETED_WORDS = {
+    "top": "the word with the highest attribution",
+    "any": "any word (mean over all of a text)",
+    "most": "the word whose absence costs most",
+}
 
 
 def percent(cell: dict[str, float], name: str = "value") -> str:
@@ -103,7 +108,8 @@ def weights_table(results: dict[str, Any]) -> str:
     found = results["class_weights"]
     rarest = found["rarest"]
     names = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
-    names |= {key: f"{key} of *{rarest['label']}* ({rarest['texts']} texts)" for key in ("precision", "recall")}
+    names |= {"precision": f"precision of *{rarest['label']}*"}
+    names |= {"recall": f"recall of *{rarest['label']}* ({rarest['texts']} texts)"}
     rows = []
     for key, name in names.items():
         change = found["change"][key]
@@ -128,14 +134,9 @@ def label_error_table(results: dict[str, Any]) -> str:
 def deletion_table(results: dict[str, Any]) -> str:
     """Return how far the probability of the predicted label falls when a word is taken out."""
     found = results["deletions"]
-    names = {
-        "top": "the word with the highest attribution",
-        "any": "any word (mean over all of a text)",
-        "most": "the word whose absence costs most",
-    }
     rows = (
         [name, f"{cell['value']:.2f} ({cell['low']:.2f} to {cell['high']:.2f})", f"{cell['label_changes']:.0%}"]
-        for name, cell in ((name, found[key]) for key, name in names.items())
+        for name, cell in ((name, found[key]) for key, name in DELETED_WORDS.items())
     )
     head = (f"taken out of {found['texts']} validation texts", "the probability falls by", "the label changes")
     same = f"In {found['top_is_most']:.0%} of the texts, the first and the last of these are the same word."
@@ -318,6 +319,22 @@ def draw_label_errors(results: dict[str, Any]) -> Figure:
     return figure
 
 
+def draw_deletions(results: dict[str, Any]) -> Figure:
+    """Draw how far the probability of the label falls when a word is taken out."""
+    found = results["deletions"]
+    figure, ax = plt.subplots(figsize=(7.2, 2.2), layout="constrained")
+    for row, key in enumerate(DELETED_WORDS):
+        cell = found[key]
+        ax.hlines(row, cell["low"], cell["high"], color="0.3", linewidth=2.5)
+        ax.plot(cell["value"], row, "o", color="0.3")
+    ax.set_yticks(range(len(DELETED_WORDS)), DELETED_WORDS.values())
+    ax.set_ylim(len(DELETED_WORDS) - 0.5, -0.5)
+    ax.set(xlim=(0, 0.6), xlabel="fall of the label's probability (bars: 95% interval)")
+    ax.set_title("What a word is worth when it is taken out", loc="left")
+    ax.grid(axis="x", color="0.92")
+    return figure
+
+
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "results": ("scores", draw_scores),
     "seeds": ("scores", draw_seeds),
@@ -325,6 +342,7 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "calibration": ("calibration", draw_calibration),
     "class_weights": ("class_weights", draw_class_weights),
     "label_errors": ("label_errors", draw_label_errors),
+    "deletions": ("deletions", draw_deletions),
 }
 """Each figure, by its name in docs/images, with the key of docs/results.json that it needs."""
 
