@@ -7,7 +7,8 @@ what follows from these into docs/results.json. An interrupted part goes on with
 models are kept in the folder `build/results`.
 
 `--parts NAME ...` runs only these, again if they are there. FOLDER has the published train.txt, val.txt and test.txt of
-dair-ai/emotion. `python benchmarks/tables.py` then writes the tables and figures that are made from the numbers.
+dair-ai/emotion. `python benchmarks/prediction_speed.py` adds the part that needs an idle machine. `python
+benchmarks/tables.py` then writes the tables and figures that are made from the numbers.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,17 @@ from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from summaries import OF_DELETIONS, OF_LABEL_ERRORS, OF_PREDICTIONS, rounded
+from summaries import OF_FILES, rounded
 
 import emotion_tutorial as et
 from emotion_tutorial.caching import digest
 from emotion_tutorial.corpus import EMOTIONS
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs" / "results.json"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results.json"
 PREDICTIONS, LABEL_ERRORS, DELETIONS = (
-    ROOT / "docs" / f"{name}.parquet" for name in ("predictions", "label_errors", "deletions")
+    DOCS / f"{name}.parquet" for name in ("predictions", "label_errors", "deletions")
 )
 TRAINED = ROOT / "build" / "results"
 SEEDS = (0, 1, 2)
@@ -207,48 +209,66 @@ def read(path: Path) -> Rows:
 def run(part: str, texts: Texts) -> None:
     """Measure one part, and write down what was found, in which circumstances."""
     path, measure = PARTS[part]
-    start = time.perf_counter()
-    rows = measure(texts).assign(part=part)
-    seconds = round(time.perf_counter() - start)
-    before = read(path)
-    others = before[before["part"] != part]
-    kept = pd.concat([others, rows], ignore_index=True) if len(others) else rows
-    few_values = [name for name in ("part", "method", "data", "split") if name in kept]
-    kept.astype(dict.fromkeys(few_values, "category")).to_parquet(path, compression="zstd")
     data = "tweets" if "tweets" in part else "bundled"
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    results.setdefault("parts", {})[part] = {
+    start = time.perf_counter()
+    rows = measure(texts)
+    about = circumstances(texts[data], texts.profiles[data], SEEDS, start)
+    write(part, about, {path: rows})
+    print(f"{part}: {about['seconds']} s", flush=True)
+
+
+def circumstances(
+    splits: DatasetDict, profile: et.Profile, seeds: Sequence[int], start: float, *packages: str
+) -> dict[str, Any]:
+    """Say what was measured since `start`, with which versions of these packages and of the usual ones, and where."""
+    return {
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
         ).stdout.strip(),
         "machine": machine(),
-        "seconds": seconds,
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "scikit-learn")},
-        "data": digest(*texts[data].values()),
-        "rows": {split: len(dataset) for split, dataset in texts[data].items()},
-        "settings": texts.profiles[data].hyperparameters | {"seed": list(SEEDS)},
-        "checkpoint": texts.profiles[data].checkpoint,
+        "seconds": round(time.perf_counter() - start),
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("torch", "transformers", "scikit-learn", *packages)
+        },
+        "data": digest(*splits.values()),
+        "rows": {split: len(dataset) for split, dataset in splits.items()},
+        "settings": profile.hyperparameters | {"seed": list(seeds)},
+        "checkpoint": profile.checkpoint,
     }
-    RESULTS.write_text(json.dumps(summarize(results), indent=1) + "\n", encoding="utf-8")
-    print(f"{part}: {seconds} s", flush=True)
 
 
-def summarize(results: dict[str, Any]) -> dict[str, Any]:
-    """Compute from the predictions whatever can be computed from the parts that are there."""
-    of_file = ((PREDICTIONS, OF_PREDICTIONS), (LABEL_ERRORS, OF_LABEL_ERRORS), (DELETIONS, OF_DELETIONS))
+def write(part: str, about: dict[str, Any], found: dict[Path, Rows]) -> dict[str, Any]:
+    """Replace the rows of a part in files that lie in one folder, and return what results.json beside them now says."""
+    for path, rows in found.items():
+        before = read(path)
+        others, rows = before[before["part"] != part], rows.assign(part=part)
+        kept = pd.concat([others, rows], ignore_index=True) if len(others) else rows
+        few_values = [name for name in ("part", "method", "data", "split", "without", "measure") if name in kept]
+        kept.astype(dict.fromkeys(few_values, "category")).to_parquet(path, compression="zstd")
+    file = path.with_name(RESULTS.name)
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    results.setdefault("parts", {})[part] = about
+    results = summarize(results, file.parent)
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+def summarize(results: dict[str, Any], folder: Path = DOCS) -> dict[str, Any]:
+    """Compute from the files in a folder whatever can be computed from the parts that are there."""
     found = {"parts": results["parts"]}
-    for path, summaries in of_file:
-        rows = read(path)
-        found |= {name: rounded(summarize(rows)) for name, summarize in summaries.items() if len(rows)}
+    for name, summaries in OF_FILES.items():
+        rows = read(folder / f"{name}.parquet")
+        found |= {key: rounded(summary(rows)) for key, summary in summaries.items() if len(rows)}
     return {name: summary for name, summary in found.items() if summary}
 
 
 def machine() -> str:
-    """Name the processor, its number of cores, and whether it computes in bfloat16."""
+    """Name the processor, its number of cores, and what it has to compute in bfloat16 and int8."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.is_file() else ""
     model = re.search(r"model name\s*: (.+)", text)
-    fast = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if f" {flag}" in text]
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    fast = [flag for flag in wanted if f" {flag}" in text]
     return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()} ({', '.join(fast)})"
 
 

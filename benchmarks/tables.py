@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from results import LABEL_ERRORS, RESULTS, ROOT
 from summaries import KINDS
 
@@ -143,6 +144,43 @@ def deletion_table(results: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{same}"
 
 
+def speed_table(results: dict[str, Any]) -> str:
+    """Return how accurate, fast and large each way to predict is, and where that was measured."""
+    head = ["predicting {texts:,} validation texts", "accuracy in %, 95% interval", "labels unlike torch's in float32"]
+    head += ["texts/s (in batches of)", "one text: ms, median", "one text: ms, 99%", "MB"]
+    rows = []
+    for method, cell in results["speed"].items():
+        times = results["timings"][method]
+        rate = f"{times['texts_per_second']:,.0f} ({times['batch_size']})"
+        waits = (f"{times[name]:.2f}" for name in ("median_ms", "p99_ms"))
+        shown = (percent(cell), str(cell["other_labels"]), rate, *waits, f"{cell['megabytes']:.1f}")
+        rows.append([METHODS.get(method, method), *shown])
+    head[0] = head[0].format(texts=cell["texts"])
+    where = results["parts"]["speed"]["machine"]
+    return f"{table(head, rows)}\n\nMeasured by `python benchmarks/prediction_speed.py` on {where}."
+
+
+def equivalence_table(results: dict[str, Any]) -> str:
+    """Return whether int8 is as accurate as float32, to within the margin."""
+    found = results["equivalence"]
+    names = {"inside": "yes", "outside": "no", "not shown": "not shown: the interval goes beyond the margin"}
+    difference, low, high, margin = (f"{100 * found[name]:.1f}" for name in ("difference", "low", "high", "margin"))
+    head = ("accuracy of int8 minus float32, in points", "95% interval", "margin", "equal to within the margin?")
+    return table(head, [[difference, f"{low} to {high}", f"±{margin}", names[found["verdict"]]]])
+
+
+def layer_table(results: dict[str, Any]) -> str:
+    """Return what plain int8 changes, with all layers and without one kind each."""
+    names = {"float32": "none (float32)", "": "all, plainly", "recipe": "all, as `export_onnx` does it"}
+    rows = []
+    for kind, cell in results["int8_layers"].items():
+        accuracy, change = f"{100 * cell['accuracy']['value']:.1f}", f"{100 * cell['change']:.2f}"
+        shown = (accuracy, change, str(cell["other_labels"]), f"{cell['megabytes']:.1f}")
+        rows.append([names.get(kind, f"all but {kind}"), *shown])
+    change = "mean change of the true label's probability, in points"
+    return table(("layers in int8", "validation accuracy in %", change, "labels unlike torch's in float32", "MB"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "validation": ("scores", lambda results: score_table(results, "validation")),
     "test": ("scores", lambda results: score_table(results, "test")),
@@ -153,6 +191,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "class_weights": ("class_weights", weights_table),
     "label_errors": ("label_errors", label_error_table),
     "deletions": ("deletions", deletion_table),
+    "speed": ("speed", speed_table),
+    "equivalence": ("equivalence", equivalence_table),
+    "int8_layers": ("int8_layers", layer_table),
 }
 """Each table, with the key of docs/results.json that it needs."""
 
@@ -335,6 +376,56 @@ def draw_deletions(results: dict[str, Any]) -> Figure:
     return figure
 
 
+def draw_speed(results: dict[str, Any]) -> Figure:
+    """Draw accuracy against throughput, and how long one text takes, for each way to predict."""
+    found, times = results["speed"], pd.DataFrame(results["timings"]).T
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), width_ratios=(1.3, 1), layout="constrained")
+    scores = 100 * pd.DataFrame(found).T[["value", "low", "high"]]
+    markers = dict(zip(found, "osD^vPpX<", strict=False))
+    for row, method in enumerate(found):
+        style = {"color": et.METHOD_COLORS.get(method, et.METHOD_COLORS["fine-tuned"])}
+        x, (value, low, high) = times["texts_per_second"][method], scores.loc[method]
+        left.vlines(x, low, high, alpha=0.5, linewidth=2, **style)
+        left.plot(x, value, markers[method], markersize=8, markeredgecolor="white", **style)
+        median, slow = times.loc[method, ["median_ms", "p99_ms"]]
+        right.hlines(row, median, slow, alpha=0.5, linewidth=2, **style)
+        right.plot(median, row, markers[method], markersize=8, markeredgecolor="white", **style)
+        right.plot(slow, row, "|", markersize=14, markeredgewidth=2, **style)
+    left.plot([], [], color=et.METHOD_COLORS["fine-tuned"], linewidth=2, label="the fine-tuned model")
+    left.legend(loc="center right")
+    name_points(left, times["texts_per_second"], scores)
+    right.set_yticks(range(len(found)), [*found])
+    right.invert_yaxis()
+    texts = next(iter(found.values()))["texts"]
+    left.set(title=f"Accuracy and throughput on {texts:,} validation texts", xlabel="texts per second (log scale)")
+    left.set(ylabel="accuracy in % (bars: 95% interval)")
+    right.set(title="The time for one short text", xlabel="milliseconds (log scale; tick: 99th percentile)")
+    for ax, form in ((left, "{x:,.0f}"), (right, "{x:g}")):
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(form)
+        ax.minorticks_off()
+        ax.grid(axis="x", color="0.92")
+    processor = results["parts"]["speed"]["machine"].rpartition(" (")[0]
+    figure.supxlabel(f"Measured on {processor}", fontsize=9, color="0.4")
+    return figure
+
+
+def name_points(ax: Axes, x: "pd.Series[float]", scores: pd.DataFrame) -> None:
+    """Write the names of methods below their intervals; of the fine-tuned model's ways, on stairs above them.
+
+    The names of points that lie close together, from left to right, stand below each other, so that none meets another.
+    """
+    ways = [method for method in x.sort_values().index if method not in et.METHOD_COLORS]
+    top, step = scores["high"].max(), 2.6
+    for method in scores.index.difference(ways):
+        ax.text(x[method], scores["low"][method] - 0.5, method, ha="center", va="top")
+    for level, method in enumerate(reversed(ways), start=1):
+        ax.vlines(x[method], scores["high"][method], top + step * level, color="0.75", linewidth=0.8)
+        ax.annotate(method, (x[method], top + step * level), (3, 0), textcoords="offset points", va="center")
+    ax.set(ylim=(scores["low"].min() - 4, top + step * (len(ways) + 1)), xlim=(x.min() / 1.3, 2 * x.max()))
+
+
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "results": ("scores", draw_scores),
     "seeds": ("scores", draw_seeds),
@@ -343,6 +434,7 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "class_weights": ("class_weights", draw_class_weights),
     "label_errors": ("label_errors", draw_label_errors),
     "deletions": ("deletions", draw_deletions),
+    "speed": ("speed", draw_speed),
 }
 """Each figure, by its name in docs/images, with the key of docs/results.json that it needs."""
 

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from emotion_tutorial import export_onnx, load_classifier
+from emotion_tutorial.corpus import EMOTIONS
 
 pytestmark = pytest.mark.slow  # a process of its own for each run
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -66,6 +68,20 @@ def test_speed_ups(options):
     assert all(row["tokens/s"] > 0 and len(row["accuracies"].split(", ")) == 2 for row in result)
     timed = run("speed_ups.py", *short, "--steps", "3")
     assert [row["times as fast"] > 0 for row in timed] == [True] * 4
+
+
+def test_prediction_speed(options, tmp_path):
+    where = ["--artifacts", str(tmp_path / "models"), "--output", str(tmp_path)]
+    result = run("prediction_speed.py", *options, *where, "--texts", "80", "--repeats", "2", "--calls", "8")
+    predicted, timed = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("speed", "timings"))
+    ways = {"bag of words", "probe", "torch, float32", "ONNX Runtime, float32", "ONNX Runtime, int8"}
+    assert ways <= result["speed"].keys() == result["timings"].keys() == {*timed["method"]}
+    assert result["speed"]["ONNX Runtime, float32"]["other_labels"] == 0
+    sizes = [result["speed"][f"ONNX Runtime, {kind}"]["megabytes"] for kind in ("plain int8", "int8", "float32")]
+    assert sizes == sorted(sizes)
+    assert predicted.groupby(["method", "without"], observed=True).size().eq(80).all()
+    assert predicted[[*EMOTIONS]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-3)
+    assert timed.groupby(["method", "measure"], observed=True).size().unstack().eq([8, 2]).all(axis=None)  # noqa: PD010
 
 
 def test_service(tiny_checkpoint, tokenizer, tmp_path):

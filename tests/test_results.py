@@ -2,8 +2,11 @@
 
 import json
 import sys
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import emotion_tutorial as et
@@ -12,8 +15,9 @@ from emotion_tutorial.caching import digest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from results import PARTS, RESULTS, cheap_classifiers, summarize  # noqa: E402
-from tables import pages, refresh, tables, write_tables  # noqa: E402
+from results import PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
+from summaries import INT8, NAMES, PLAIN, REFERENCE, equivalence, int8_layers, speed, timings  # noqa: E402
+from tables import draw_speed, pages, refresh, tables, write_tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def test_numbers_follow_from_the_predictions(results):
 
 
 def test_numbers_are_of_the_texts_and_settings_as_they_are(results, corpus):
-    assert results["parts"].keys() == PARTS.keys()
+    assert results["parts"].keys() == {*PARTS, "speed"}
     for name, part in results["parts"].items():
         profile = et.get_profile("real" if "tweets" in name else "quick")
         assert part["settings"].items() >= (profile.hyperparameters | {"seed": part["settings"]["seed"]}).items()
@@ -50,7 +54,86 @@ def test_what_is_cheap_is_measured_again(results, corpus):
             assert found == pytest.approx(results["scores"]["bundled"][split][name]["value"], abs=0.005), (name, split)
 
 
+def test_what_is_timed_predicts_as_what_is_scored(results):
+    for name in ("bag of words", "probe") if "speed" in results else ():
+        score = results["scores"]["bundled"]["validation"][name]["value"]
+        assert results["speed"][name]["value"] == pytest.approx(score, abs=0.005), name
+
+
 def test_a_table_is_replaced_and_the_text_around_it_stays():
     text = "before\n<!-- results: one -->\nold\n\nolder\n<!-- end of results -->\nafter <!-- results: two"
     found = write_tables(text, {"one": "| new |"})
     assert found == "before\n<!-- results: one -->\n| new |\n<!-- end of results -->\nafter <!-- results: two"
+
+
+def test_a_part_is_replaced_and_the_others_stay(tmp_path):
+    path = tmp_path / "rows.parquet"
+    for part, value in (("one", 1), ("two", 2), ("one", 3)):
+        results = write(part, {"seconds": value}, {path: pd.DataFrame({"method": ["m"], "value": [value]})})
+    assert read(path)[["part", "value"]].to_numpy().tolist() == [["two", 2], ["one", 3]]
+    assert results == json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["parts"] == {"one": {"seconds": 3}, "two": {"seconds": 2}}
+
+
+def ways_to_predict(wrong: int, texts: int) -> pd.DataFrame:
+    """Return predictions that are all right, but for the first rows of int8, where the second label is chosen."""
+    frames = []
+    for method, without in ((REFERENCE, ""), (INT8, ""), (PLAIN, ""), (PLAIN, "key")):
+        predicted = np.arange(texts) < (0 if method == REFERENCE or without else wrong)
+        frame = pd.DataFrame({"row": range(texts), "label": 0, "predicted": predicted.astype(int)})
+        frame[NAMES] = 0.0
+        frame[NAMES[0]], frame[NAMES[1]] = np.where(predicted, 0.2, 0.7), np.where(predicted, 0.8, 0.3)
+        frames.append(frame.assign(method=method, without=without, seed=0, megabytes=10.0))
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "texts", "verdict"),
+    [(0, 1000, "inside"), (2, 1000, "inside"), (8, 1000, "not shown"), (0, 50, "not shown"), (100, 1000, "outside")],
+)
+def test_int8_is_as_good_only_if_the_whole_interval_is_within_the_margin(wrong, texts, verdict):
+    found = equivalence(ways_to_predict(wrong, texts))
+    assert found["verdict"] == verdict
+    assert found["difference"] == pytest.approx(-wrong / texts)
+
+
+def test_ways_to_predict_are_compared_with_float32():
+    predictions = ways_to_predict(100, 1000)
+    found = speed(predictions)
+    assert {way: cell["other_labels"] for way, cell in found.items()} == {REFERENCE: 0, INT8: 100, PLAIN: 100}
+    layers = int8_layers(predictions)
+    assert list(layers) == ["float32", "", "key", "recipe"]
+    assert [layers[kind]["other_labels"] for kind in ("", "key")] == [100, 0]
+    assert layers[""]["change"] == pytest.approx(0.1 * 0.5)  # of a tenth of the texts, from 0.7 to 0.2
+    assert layers[""]["accuracy"]["value"] == pytest.approx(0.9)
+
+
+def rounds_and_calls(way: str, rate: float) -> pd.DataFrame:
+    rows = [("texts per second", value * rate, 16) for value in (0.9, 1, 5)]
+    rows += [("milliseconds", wait, 1) for wait in range(101)]
+    return pd.DataFrame(rows, columns=["measure", "value", "batch_size"]).assign(method=way)
+
+
+def test_rounds_and_calls_are_summarized_by_way():
+    found = timings(rounds_and_calls("m", 100))
+    assert found == {"m": {"texts_per_second": 100, "batch_size": 16, "median_ms": 50, "p99_ms": 99}}
+
+
+def test_speed_is_shown_in_tables_and_in_a_figure(tmp_path):
+    predictions = ways_to_predict(8, 1000)
+    other = predictions[predictions["method"] == INT8]
+    ways = {REFERENCE: 300, INT8: 500, PLAIN: 501, "OpenVINO, bfloat16": 500.5, "probe": 800, "bag of words": 5000}
+    predictions = pd.concat([predictions, *(other.assign(method=way) for way in [*ways][3:])])
+    timed = pd.concat([rounds_and_calls(way, rate) for way, rate in ways.items()])
+    files = {tmp_path / "speed.parquet": predictions, tmp_path / "timings.parquet": timed}
+    results = write("speed", {"machine": "2 cores, Brand (avx2)"}, files)
+    made = tables(results)
+    assert f"| {INT8} | 99.2 (98.4 to 99.6) | 8 | 500 (16) | 50.00 | 99.00 | 10.0 |" in made["speed"]
+    assert made["speed"].endswith("on 2 cores, Brand (avx2).")
+    assert "| -0.8 | -1.4 to -0.2 | ±1.0 | not shown" in made["equivalence"]
+    assert "| all but key | 100.0 | 0.00 | 0 | 10.0 |" in made["int8_layers"]
+    figure = draw_speed(results)
+    figure.canvas.draw()
+    names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert names.keys() == ways.keys()
+    assert not any(a.overlaps(b) for a, b in combinations(names.values(), 2))

@@ -34,7 +34,7 @@ MAX_FIGURE_BYTES = 200_000
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT.get("urls", {}).get("Repository")
 INSTALL = """!git clone --depth 1 {0} course
-%pip install --quiet "./course[demo,embedded,keras,notebooks,onnx,openvino,serve]"
+%pip install --quiet "./course[demo,embedded,keras,notebooks,onnx,serve]"
 %cd course/{1}"""
 WARNING = re.compile(r"^.*?:\d+: (\w+Warning: .*)$", re.MULTILINE)
 
