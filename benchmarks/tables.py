@@ -381,15 +381,16 @@ def draw_speed(results: dict[str, Any]) -> Figure:
     found, times = results["speed"], pd.DataFrame(results["timings"]).T
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), width_ratios=(1.3, 1), layout="constrained")
     scores = 100 * pd.DataFrame(found).T[["value", "low", "high"]]
-    markers = dict(zip(found, "osD^vPpX<", strict=False))
+    markers = dict(zip(found, "osD^v<p>P", strict=False))
+    hollow: dict[str, Any] = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
     for row, method in enumerate(found):
         style = {"color": et.METHOD_COLORS.get(method, et.METHOD_COLORS["fine-tuned"])}
         x, (value, low, high) = times["texts_per_second"][method], scores.loc[method]
         left.vlines(x, low, high, alpha=0.5, linewidth=2, **style)
-        left.plot(x, value, markers[method], markersize=8, markeredgecolor="white", **style)
+        left.plot(x, value, markers[method], **hollow, **style)
         median, slow = times.loc[method, ["median_ms", "p99_ms"]]
         right.hlines(row, median, slow, alpha=0.5, linewidth=2, **style)
-        right.plot(median, row, markers[method], markersize=8, markeredgecolor="white", **style)
+        right.plot(median, row, markers[method], **hollow, **style)
         right.plot(slow, row, "|", markersize=14, markeredgewidth=2, **style)
     left.plot([], [], color=et.METHOD_COLORS["fine-tuned"], linewidth=2, label="the fine-tuned model")
     left.legend(loc="center right")
