@@ -12,8 +12,12 @@ import httpx
 import onnxruntime
 import pandas as pd
 import pytest
+import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from hypothesis import settings
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
 
 from emotion_tutorial import OnnxClassifier, create_app, export_onnx, load_classifier, serving
 
@@ -72,6 +76,8 @@ def test_limits_and_errors_that_never_repeat_the_text(client, body, status):
     answer = client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == status
     assert SECRET not in answer.text
+    documented = client.app.openapi()["paths"]["/predict"]["post"]["responses"][str(status)]["content"]
+    assert answer.headers["Content-Type"].split(";")[0] in documented
 
 
 def test_unknown_host_is_refused(folder, client):
@@ -157,6 +163,22 @@ def test_one_batch_at_a_time_and_requests_take_turns(client, folder, monkeypatch
     assert max(sizes) <= 2048
     assert [name for _, name in batches] != sorted(name for _, name in batches)
     assert not client.post("/predict", json={"texts": "a day"}).json()["predictions"][0]["truncated"]
+
+
+@pytest.fixture
+def described(folder, request):
+    request.node._nodeid = request.node.nodeid  # schemathesis 4.32 reads this, and pytest 9.2 no longer has it
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(folder, allowed_hosts="testserver"))
+
+
+@pytest.mark.slow
+@schemathesis.pytest.from_fixture("described").parametrize()
+@settings(max_examples=200, deadline=None)
+def test_answers_are_as_documented_whatever_is_sent(case):
+    wanted = [checks.not_a_server_error, openapi_checks.status_code_conformance]
+    wanted += [openapi_checks.content_type_conformance, openapi_checks.response_schema_conformance]
+    wanted += [openapi_checks.unsupported_method, openapi_checks.negative_data_rejection]
+    case.call_and_validate(checks=wanted)
 
 
 MISSING = """
