@@ -75,7 +75,8 @@ def serve(options: argparse.Namespace) -> None:
         from emotion_tutorial.onnx_classifier import find_export
     export = find_export(options.folder)
     if export is None:
-        model, tokenizer = et.load_classifier(options.folder, device="cpu"), et.load_tokenizer(options.folder)
+        with needed_from("onnx"):  # torch too
+            model, tokenizer = et.load_classifier(options.folder, device="cpu"), et.load_tokenizer(options.folder)
         try:
             export = et.export_onnx(model, tokenizer, options.folder / "onnx")
         except et.CheckpointError as error:  # it may be right without int8

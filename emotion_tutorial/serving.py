@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -20,8 +20,9 @@ MAX_TEXTS, MAX_CHARACTERS, MAX_BYTES = 64, 5_000, 2_000_000
 """In a request: texts, characters in each of them, and bytes in all."""
 MAX_SECONDS = 30
 """The time in which a request must have arrived."""
-MAX_WAITING = 32
-"""Requests that are being received or answered; more are told to come back later."""
+MAX_WAITING = 64
+"""Requests that are being received or answered; more are told to come back later. One text each takes a moment for all
+of them, so that 50 people at once need not come back, and 64 of the largest take 430 MB while they wait."""
 
 
 def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, threads: int | None = None) -> "FastAPI":
@@ -86,9 +87,34 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
 
         predictions: list[Prediction]
 
+    class Refusal(BaseModel):
+        """Why a request was not answered."""
+
+        detail: str
+
+    class Mistake(BaseModel):
+        """What is wrong with a request, and where."""
+
+        loc: list[str | int]
+        msg: str
+
+    class Mistakes(BaseModel):
+        """All that is wrong with a request."""
+
+        detail: list[Mistake]
+
     classifier = OnnxClassifier(folder, threads=threads)
     names = classifier.label_names
     classifier.compute_logits(["the first prediction is the slowest"])
+    plain = {"text/plain": {"schema": {"type": "string"}}}
+    wait = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    refusals: dict[int | str, dict[str, Any]] = {
+        400: {"description": "Unknown host, or unreadable body", "model": Refusal, "content": dict(plain)},
+        408: {"description": f"The body did not arrive within {MAX_SECONDS} seconds", "model": Refusal},
+        413: {"description": f"The body has more than {MAX_BYTES:,} bytes", "content": plain},
+        422: {"description": "The body is not as described", "model": Mistakes},
+        503: {"description": "Too many requests wait", "model": Refusal, "headers": wait},
+    }
     computing = ThreadPoolExecutor(1)  # what waits for it is served in turn
     app: FastAPI = FastAPIOffline(title="Text classification", version="2", redoc_url=None)
     places = asyncio.Semaphore(MAX_WAITING)
@@ -110,7 +136,7 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
-    @app.post("/predict", responses={503: {"description": "Too many requests are waiting"}})
+    @app.post("/predict", responses=refusals)
     async def predict(request: Texts) -> Predictions:
         """Return each label's probability for one text or a list of them."""
         texts = [request.texts] if isinstance(request.texts, str) else request.texts
@@ -123,7 +149,7 @@ def create_app(folder: str | Path, *, allowed_hosts: Sequence[str] = LOCAL, thre
                 predictions.append(Prediction(label=names[shares.argmax()], probabilities=found, truncated=row in cut))
         return Predictions(predictions=predictions)
 
-    @app.get("/health")
+    @app.get("/health", responses={400: {"description": "Unknown host", "content": plain}})
     def health() -> dict[str, str | bool | list[str]]:
         """Report that the service is running, and which labels its model knows."""
         return {"status": "ok", "labels": names, "quantized": classifier.about["quantized"]}

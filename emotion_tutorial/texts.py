@@ -3,13 +3,13 @@
 import math
 import numbers
 import re
+import sys
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from datasets import ClassLabel, Column, Dataset, Value
 
 from emotion_tutorial.exceptions import DataError, SettingsError
 
@@ -17,8 +17,8 @@ Texts: TypeAlias = str | Iterable[str]
 """One text or many: a string, or a list, a tuple, a generator, an array, a pandas Series, a column of a `Dataset`."""
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 NUMBERS = (int, float, np.integer, np.floating, np.bool_)
-NO_COLUMN = (str, bytes, Mapping, Set, pd.DataFrame, Dataset)
-"""Iterating over these yields letters, bytes, names or rows, or values in no particular order."""
+NO_COLUMN = (str, bytes, Mapping, Set, pd.DataFrame)
+"""Iterating over these yields letters, bytes, names or values in no particular order."""
 
 
 def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
@@ -43,13 +43,15 @@ def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
     DataError
         If it is anything else. A set is refused too, because it has no order.
     """
-    if isinstance(given, Dataset) and given.num_columns == 1:
+    if _comes_from_datasets(given, "Dataset") and given.num_columns == 1:
         given = given.with_format(None)[given.column_names[0]]
-    given = given[:] if isinstance(given, Column) else given  # to iterate over it takes a hundred times as long
+    if _comes_from_datasets(given, "Column"):
+        given = given[:]  # to iterate over it takes a hundred times as long
     shape = getattr(given, "shape", None)
     if isinstance(shape, tuple) and shape[1:] == (1,):
         given, shape = given.squeeze(axis=1), shape[:1]
-    if isinstance(given, NO_COLUMN) or not isinstance(given, Iterable) or len(shape or [1]) != 1:
+    no_column = isinstance(given, NO_COLUMN) or _comes_from_datasets(given, "Dataset")
+    if no_column or not isinstance(given, Iterable) or len(shape or [1]) != 1:
         found = f"{type(given).__name__} {shape or ''}".rstrip()
         raise DataError(f"{name}= is a {found}, not one column of values. Give a list, or a column such as data['x'].")
     if isinstance(given, np.ndarray) and given.dtype.kind in "mM":
@@ -177,6 +179,8 @@ def require_labeled(dataset: Any, where: str) -> list[str]:
     DataError
         If it is not such a split, or a label is missing or is not one of the ids.
     """
+    from datasets import ClassLabel, Dataset, Value
+
     features = dataset.features if isinstance(dataset, Dataset) else {}
     text, label = features.get("text"), features.get("label")
     if text not in (Value("string"), Value("large_string")) or not isinstance(label, ClassLabel):
@@ -205,6 +209,11 @@ def shorten(thing: object, length: int = 60) -> str:
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for none: None, NaN, or another of pandas."""
     return pd.api.types.is_scalar(value) and pd.isna(value)
+
+
+def _comes_from_datasets(given: Any, kind: str) -> bool:
+    """Return whether something is a `Dataset` or a `Column`; a service that has neither does without the library."""
+    return isinstance(given, getattr(sys.modules.get("datasets"), kind, ()))
 
 
 def _found(name: str, row: int, index: pd.Index, value: Any) -> str:

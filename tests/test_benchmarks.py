@@ -87,7 +87,10 @@ def test_prediction_speed(options, tmp_path):
 def test_service(tiny_checkpoint, tokenizer, tmp_path):
     model = load_classifier(tiny_checkpoint, ["calm", "cross"], "cpu")
     folder = export_onnx(model, tokenizer, tmp_path / "export", quantize=False)
-    result = run("service.py", "--folder", str(folder), "--seconds", "1", "--requests", "200", "--clients", "8")
+    written = tmp_path / "service.json"
+    short = ["--seconds", "1", "--requests", "200", "--clients", "80", "--json", str(written)]  # more than may wait
+    result = run("service.py", "--folder", str(folder), *short)
+    assert result == json.loads(written.read_text())
     assert result["crowd_requests"] == 200
     assert 0 < result["steady_p50_ms"] <= result["steady_p99_ms"]
 

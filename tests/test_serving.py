@@ -6,20 +6,28 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import httpx
 import onnxruntime
 import pandas as pd
 import pytest
+import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from hypothesis import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
 
 from emotion_tutorial import OnnxClassifier, create_app, export_onnx, load_classifier, serving
 
 NAMES = ["calm", "cross", "merry"]
 SECRET = "marmalade"
 JSON = {"Content-Type": "application/json"}
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,8 @@ def test_limits_and_errors_that_never_repeat_the_text(client, body, status):
     answer = client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == status
     assert SECRET not in answer.text
+    documented = client.app.openapi()["paths"]["/predict"]["post"]["responses"][str(status)]["content"]
+    assert answer.headers["Content-Type"].split(";")[0] in documented
 
 
 def test_unknown_host_is_refused(folder, client):
@@ -157,6 +167,92 @@ def test_one_batch_at_a_time_and_requests_take_turns(client, folder, monkeypatch
     assert max(sizes) <= 2048
     assert [name for _, name in batches] != sorted(name for _, name in batches)
     assert not client.post("/predict", json={"texts": "a day"}).json()["predictions"][0]["truncated"]
+
+
+@pytest.fixture
+def described(folder, request):
+    request.node._nodeid = request.node.nodeid  # schemathesis 4.32 reads this, and pytest 9.2 no longer has it
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(folder, allowed_hosts="testserver"))
+
+
+@pytest.mark.slow
+@schemathesis.pytest.from_fixture("described").parametrize()
+@settings(max_examples=200, deadline=None)
+def test_answers_are_as_documented_whatever_is_sent(case):
+    wanted = [checks.not_a_server_error, openapi_checks.status_code_conformance]
+    wanted += [openapi_checks.content_type_conformance, openapi_checks.response_schema_conformance]
+    wanted += [openapi_checks.unsupported_method, openapi_checks.negative_data_rejection]
+    case.call_and_validate(checks=wanted)
+
+
+SERVE = """
+import asyncio, json, sys
+
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+async def ask(app):
+    async def receive():
+        return {{"type": "http.request", "body": json.dumps({{"texts": "a day"}}).encode()}}
+    async def send(message):
+        print(message.get("body", b"").decode(), end="")
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {{"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}}
+    await app(scope, receive, send)
+
+sys.meta_path.insert(0, Absent)
+import uvicorn
+from emotion_tutorial.__main__ import main
+uvicorn.run = lambda app, **settings: asyncio.run(ask(app))
+try: main(["serve", {folder!r}])
+finally: print("", *{{name.partition(".")[0] for name in sys.modules}}, sep="\\n")
+"""
+
+
+def distributions_for(*wanted: str) -> set[str]:
+    """Return the names of distributions, and of all that they depend on here."""
+    left, found = [Requirement(line) for line in wanted], set()
+    while left:
+        one = left.pop()
+        for extra in {"", *one.extras} - {extra for name, extra in found if name == canonicalize_name(one.name)}:
+            found.add((canonicalize_name(one.name), extra))
+            needed = map(Requirement, metadata.requires(one.name) or [])
+            left += [other for other in needed if not other.marker or other.marker.evaluate({"extra": extra})]
+    return {name for name, _ in found}
+
+
+@pytest.fixture(scope="module")
+def serve_in_the_image():
+    """Return a function that serves a folder in a process that can import only what the image has, and asks it."""
+    lines = (ROOT / "docker" / "requirements.txt").read_text().splitlines()
+    listed = {canonicalize_name(line) for line in lines if not line.startswith("#")}
+    there = distributions_for(*listed) | {"emotion-tutorial"}
+    owners = {module: {*map(canonicalize_name, names)} for module, names in metadata.packages_distributions().items()}
+    absent = {module for module, names in owners.items() if not names & there} - sys.stdlib_module_names
+    assert {"torch", "transformers", "datasets", "sklearn", "pyarrow", "onnx", "httpx"} <= absent
+
+    def serve(folder: Path) -> tuple[subprocess.CompletedProcess, set[str], set[str]]:
+        code = SERVE.format(absent=absent, folder=str(folder))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        _, *loaded = done.stdout.splitlines()
+        return done, listed, set().union(*(owners.get(module, set()) for module in loaded))
+
+    return serve
+
+
+def test_service_runs_with_nothing_but_what_the_image_has_and_needs_all_of_it(folder, serve_in_the_image):
+    done, listed, loaded = serve_in_the_image(folder)
+    assert done.returncode == 0, done.stderr
+    [prediction] = json.loads(done.stdout.splitlines()[0])["predictions"]
+    assert set(prediction["probabilities"]) == set(NAMES)
+    assert listed <= loaded
+
+
+def test_image_says_what_it_lacks_to_serve_a_model_that_was_not_exported(tiny_checkpoint, serve_in_the_image):
+    done, *_ = serve_in_the_image(tiny_checkpoint)
+    assert done.stderr == 'MissingExtraError: torch is not installed. Run: pip install "emotion-tutorial[onnx]".\n'
 
 
 MISSING = """
