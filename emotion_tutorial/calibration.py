@@ -132,8 +132,8 @@ def calibrate(
 
     Notes
     -----
-    Temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2) with the temperature of the lowest cross-entropy:
-    a linear layer whose weights and bias are divided by it gives the logits divided by it.
+    Temperature scaling: Guo et al. 2017, arXiv:1706.04599, section 4.2. The temperature is that of the lowest
+    cross-entropy. A linear layer whose weights and bias are divided by it gives the logits divided by it.
     """
     texts, ids = labeled_texts(split, "split=", model)
     if not texts:

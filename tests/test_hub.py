@@ -184,7 +184,14 @@ def test_the_push_of_notebook_7_works_as_it_stands_there(ann, folder):
     notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / "07_saving_and_sharing.ipynb", as_version=4)
     [source] = [cell.source for cell in notebook.cells if cell.source.startswith("if PUSH:")]
     model, tokenizer = et.load_classifier(folder, device="cpu"), et.load_tokenizer(folder)
-    names = {"PUSH": True, "REPO": "emotion-classifier", "et": et, "folder": folder, "model": model, "tokenizer": tokenizer}
+    names = {
+        "PUSH": True,
+        "REPO": "emotion-classifier",
+        "et": et,
+        "folder": folder,
+        "model": model,
+        "tokenizer": tokenizer,
+    }
     exec(source, names)
     assert ann.repos["models", "ann/emotion-classifier"].private
     assert ann.files("ann/emotion-classifier").keys() >= {"README.md", "model.safetensors", "tokenizer.json"}
