@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def finetune(options: argparse.Namespace) -> dict[str, Any]:
     """Train, or go on with a training; save the best epoch's model; evaluate it on the test split."""
     profile, output = _profile(options), as_folder(options.output)
+    _refuse_own_input(profile, output / "model", output / "training")
     splits = et.load_splits(profile.data, **profile.columns)
     device: dict[str, Any] = {"use_cpu": True} if options.cpu else {}
     trainer: Any = et.load_or_train(splits, profile, folder=output / "training", new_head=options.new_head, **device)
@@ -56,9 +57,11 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
 def extract(options: argparse.Namespace) -> dict[str, Any]:
     """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads."""
     profile, output = _profile(options), as_folder(options.output)
+    _refuse_own_input(profile, output)
     splits = et.load_splits(profile.data, **profile.columns)
-    if profile.data not in ("embedded", "hub") and output.resolve() == as_folder(profile.data).resolve():
-        raise et.SettingsError(f"{output} holds the texts, and would be replaced. Choose another folder for --output.")
+    saved = [folder / "dataset_info.json" for folder in (output, *(output / split for split in splits))]
+    if any("hidden_state" not in path.read_text(encoding="utf-8") for path in saved if path.is_file()):
+        raise et.SettingsError(f"{output} holds data without hidden states. Choose another folder for --output.")
     encoder = et.load_encoder(profile.checkpoint, "cpu" if options.cpu else None)
     tokenizer = et.load_tokenizer(profile.checkpoint)
     how = {"pooling": options.pooling, "precision": options.precision, "cache": False}
@@ -85,6 +88,13 @@ def serve(options: argparse.Namespace) -> None:
     local: Any = {} if options.host in ("127.0.0.1", "localhost", "::1") else {"allowed_hosts": ["*"]}
     app = et.create_app(export, threads=options.threads, **local)
     uvicorn.run(app, host=options.host, port=options.port, access_log=False)
+
+
+def _refuse_own_input(profile: et.Profile, *written: Path) -> None:
+    read = [as_folder(given).resolve() for given in {profile.data, profile.checkpoint} - {"embedded", "hub"}]
+    for folder in written:
+        if any(path.exists() and path.is_relative_to(folder.resolve()) for path in read):
+            raise et.SettingsError(f"{folder} holds the texts or the checkpoint. Choose another folder for --output.")
 
 
 def _profile(options: argparse.Namespace) -> et.Profile:

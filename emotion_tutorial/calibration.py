@@ -47,7 +47,7 @@ def calibration_table(y_true: Ids, probabilities: npt.ArrayLike, *, bins: int = 
     require_number(1, bins=bins)
     ids, rows = _checked_probabilities(y_true, probabilities)
     confidence = rows.max(axis=1)
-    place = np.ceil(confidence * bins)
+    place = np.ceil((confidence * bins).round(6))  # 0.7 may be 0.7000000000000001
     columns = {"low": (place - 1) / bins, "high": place / bins, "confidence": confidence}
     by_bin = pd.DataFrame(columns | {"accuracy": rows.argmax(axis=1) == ids}).groupby(["low", "high"], as_index=False)
     return by_bin.agg(texts=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean"))
@@ -117,7 +117,7 @@ def calibrate(
     DataFrame
         The rows `before` and `after`, and the columns `temperature` (1 before; what this call divided by after),
         `log_loss`, `brier_score` and `calibration_error`, on these texts. `model.config.calibration_temperature` is the
-        product of all temperatures so far, and is saved with the model. `build_trainer` and a new head drop it.
+        product of all temperatures so far, and is saved with the model. A training and a new head drop it.
 
     Raises
     ------

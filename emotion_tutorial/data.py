@@ -16,6 +16,7 @@ from emotion_tutorial.corpus import CORPUS_FOLDER, EMOTIONS
 from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError, damage_is_said
 from emotion_tutorial.hub import HUB_DATASET, load_hub_dataset
 from emotion_tutorial.reading import MissingLabelsError, file_format, read_file, require_columns
+from emotion_tutorial.replacing import whole
 from emotion_tutorial.texts import as_column, as_texts, is_label, is_missing, require_labeled, require_number, shorten
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
@@ -150,12 +151,13 @@ def _open_source(source: Any, name: str | None = None, revision: str | None = No
         raise NotFoundError(f"There is no file or folder {shorten(str(source), 300)} in {Path.cwd()}. {advice}.")
     if not path.is_dir():
         return path
-    if any((path / f"{name}.json").is_file() for name in ("dataset_dict", "dataset_info")):
-        with damage_is_said(path, "What save_to_disk wrote is damaged: save it again."):
-            saved = load_from_disk(path)
-            for part in saved.values() if isinstance(saved, DatasetDict) else [saved]:
-                part.data.validate(full=True)  # texts that are not UTF-8
-            return saved
+    with whole(path.parent), whole(path):  # of both, a save that was interrupted is completed
+        if any((path / f"{name}.json").is_file() for name in ("dataset_dict", "dataset_info")):
+            with damage_is_said(path, "What save_to_disk wrote is damaged: save it again."):
+                saved = load_from_disk(path)
+                for part in saved.values() if isinstance(saved, DatasetDict) else [saved]:
+                    part.data.validate(full=True)  # texts that are not UTF-8
+                return saved
     top, data = (
         {file.name: file for file in sorted(path.glob(pattern)) if file.is_file() and file_format(file)}
         for pattern in ("*", "data/*")

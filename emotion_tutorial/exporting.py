@@ -16,7 +16,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter
 
 from emotion_tutorial.caching import digest
 from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError, needed_from
-from emotion_tutorial.inference import pad_id_of, predict_logits
+from emotion_tutorial.inference import evaluating, pad_id_of, predict_logits
 from emotion_tutorial.models import DIVERGED, label_names_of, load_classifier, load_tokenizer
 from emotion_tutorial.onnx_classifier import ABOUT, MODEL, TOKENIZER, OnnxClassifier, digest_of_model
 from emotion_tutorial.replacing import as_folder, replaced_whole
@@ -53,11 +53,11 @@ def export_onnx(
     Raises
     ------
     CheckpointError
-        If the model does not choose one of several labels, weights are not finite, or the tokenizer is not of the
-        tokenizers library. Also if the export does not follow the model on random texts. What all logits
-        of a text share does not matter, so it is taken away first. Then their error (root mean square) may be 0.001 of
-        how much they vary from text to text, or 0.3 if quantized; and 99% of the labels, or 90%, must be the same, or
-        as probable to within this error.
+        If the model does not choose one of several labels, weights are not finite, PyTorch cannot trace the
+        architecture, or the tokenizer is not of the tokenizers library. Also if the export does not follow the model on
+        random texts. What all logits of a text share does not matter, so it is taken away first. Then their error (root
+        mean square) may be 0.001 of how much they vary from text to text, or 0.3 if quantized; and 99% of the labels,
+        or 90%, must be the same, or as probable to within this error.
     SettingsError
         If something is no model, no tokenizer or no folder, or the folder holds a saved model itself.
     MissingExtraError
@@ -94,6 +94,7 @@ def export_onnx(
             "pad_token_id": pad,
             "empty_text_id": tokenizer.pad_token_id or 0,  # as encode has it
             "truncation_side": tokenizer.truncation_side,
+            "split_special_tokens": tokenizer.split_special_tokens,  # which tokenizer.json does not have
             "quantized": quantize,
             "made_from": made_from,
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")},
@@ -108,6 +109,7 @@ def _content(folder: Path) -> str:
     """Return a digest of a saved model that is the same in half precision, in parts, or by another version."""
     tokenizer = load_tokenizer(folder)
     rules = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    rules |= {"split_special_tokens": tokenizer.split_special_tokens}
     return digest(load_classifier(folder, device="cpu"), rules, tokenizer.pad_token, context_size(tokenizer))
 
 
@@ -118,7 +120,8 @@ def _trace(model: PreTrainedModel, pad: int, scratch: Path, path: Path) -> Any:
     ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, pad]])
     sample: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}
     shapes = {name: {0: Dim.AUTO, 1: Dim.AUTO} for name in sample}
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of the exporter to itself
+    # Nobody else may compute meanwhile: functions of PyTorch are replaced. The warning is of the exporter to itself.
+    with evaluating(model), warnings.catch_warnings(action="ignore", category=FutureWarning):
         exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True, dynamic_shapes=shapes))
     exported.save_pretrained(scratch / "exported")
     proto = onnx.load(scratch / "exported" / "model.onnx")

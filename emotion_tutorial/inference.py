@@ -102,13 +102,17 @@ def labeled_texts(dataset: Dataset, where: str, model: PreTrainedModel) -> tuple
     CheckpointError
         If the model does not choose one of several labels.
     """
-    names = require_labeled(dataset, where)
-    if names != (own := label_names_of(getattr(model, "config", None))):
-        found = f"The data have the labels {', '.join(names)}, and the model {', '.join(own)}"
-        raise DataError(f"{found}. Take the model of these labels, or its label_names= for the data.")
+    require_labels_of(model, require_labeled(dataset, where))
     columns = dataset.with_format(None).select_columns(["text", "label"])[:]
     texts, _ = as_texts(columns["text"], f"{where.strip('=')}['text']")
     return texts, np.array(columns["label"], dtype=np.int64)
+
+
+def require_labels_of(model: Any, names: list[str]) -> None:
+    """Raise a DataError if data have other label names than a model, or the same in another order."""
+    if names != (own := label_names_of(getattr(model, "config", None))):
+        found = f"The data have the labels {', '.join(names)}, and the model {', '.join(own)}"
+        raise DataError(f"{found}. Take the model of these labels, or its label_names= for the data.")
 
 
 def require_finite(values: npt.NDArray[np.floating], where: str) -> None:

@@ -84,7 +84,8 @@ def find_label_errors(
         If there is no such method, if there are fewer than two folds, or as `build_trainer` does.
     DataError
         If texts or labels are not one column, if there is not one label for each text, if one is missing or unknown,
-        if all labels are the same, or if one has fewer texts than folds.
+        if all labels are the same, or if one has fewer texts than folds. Also if `label_names` are numbers, and the
+        labels numbers that could be ids as well as names, which would mean other labels.
     CheckpointError, NotFoundError, MissingExtraError, HubError
         If the checkpoint cannot be loaded, as `load_encoder` says.
 
@@ -156,9 +157,12 @@ def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int6
     if len({*names}) < len(names):
         raise DataError(f"label_names={shorten(names, 200)} has a name twice. Give each label a name of its own.")
     known: dict[Any, int] = {name: i for i, name in enumerate(names)}
-    if not isinstance(given[0], str) and label_names is not None:  # where names are numbers, numbers are names
-        known = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", str(name))}
-        known = known or dict(enumerate(range(len(names))))
+    if not isinstance(given[0], str) and label_names is not None:  # where names are numbers, numbers may be names
+        by_name = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", name)}
+        by_id = dict(enumerate(range(len(names))))
+        known = by_name if by_name.keys() >= {*given} else by_id
+        if by_id.keys() >= {*given} and any(by_id[label] != known[label] for label in given):
+            raise DataError("The numbers in labels= may be ids or names. Give names: [label_names[i] for i in ids].")
     ids = [known.get(label, -1) for label in given]
     if -1 in ids:
         row = ids.index(-1)

@@ -1,5 +1,6 @@
 """A checkpoint's tokenizer, encoder and classifier, loaded in float32 and checked."""
 
+import re
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +143,8 @@ def load_classifier(
         kinds = config.architectures or ["SequenceClass"] * ("LABEL_0" not in config.id2label.values())
         has_head = any("SequenceClass" in name for name in kinds)
         own = label_names_of(config) if has_head and not new_head else None
-        new_head |= not has_head and "Classification" in str(kinds)  # as of tokens, whose head may have the same names
+        # A head of another kind, as of tokens, may have the same names.
+        new_head |= not has_head and ("Classification" in str(kinds) or not kinds)
         options: dict[str, Any] = {}
         if label_names is not None:
             names, _ = as_texts(label_names, "label_names")
@@ -249,8 +251,11 @@ def _load_weights(kind: Any, checkpoint: str | Path, folder: Path, with_head: bo
     lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
     if not with_head:  # a pooler belongs to the head: many bodies never had one
         lacking = {name for name in lacking if name.startswith(body) and "pooler" not in name}
+    numbers = rf"^{model.base_model_prefix}\.|(?<=\.)\d+"  # of layers; of a body, the prefix is missing
+    known = {re.sub(numbers, "", name) for name in model.state_dict()}
+    lacking |= {key for key in found["unexpected_keys"] if re.sub(numbers, "", key) in known}  # more layers
     if lacking:
-        shown = f"{len(lacking)} weights are missing, or have another shape than config.json says: {min(lacking)}"
+        shown = f"{len(lacking)} weights are missing, or not of the shapes and layers in config.json: {min(lacking)}"
         advice = "Save or download it again; a missing head can be replaced: new_head=True."
         raise CheckpointError(f"Could not load {checkpoint}: {shown}. {advice}")
     return model

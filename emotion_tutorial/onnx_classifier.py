@@ -46,8 +46,8 @@ def find_export(folder: Path) -> Path | None:
     The export of a saved model lies in its folder `onnx`, and is current if it was made from what the model's files
     hold now, also if it is asked for itself. Another folder without a saved model is an export, or has one in `onnx`.
     """
-    parent = folder.absolute().parent
-    folder = parent if folder.absolute().name == "onnx" and digest_of_model(parent) else folder
+    places = (folder.absolute(), folder.resolve())  # a link may point to it, or be it
+    folder = next((path.parent for path in places if path.name == "onnx" and digest_of_model(path.parent)), folder)
     current, export = digest_of_model(folder), folder / "onnx"
     if current is None:
         return export if export.is_dir() and not (folder / ABOUT).is_file() else folder
@@ -108,6 +108,7 @@ class OnnxClassifier:
                 self._pad: int = self.about["pad_token_id"]
                 self._tokenizer = Tokenizer.from_file(str(export / TOKENIZER))
                 self._tokenizer.no_padding()
+                self._tokenizer.encode_special_tokens = self.about.get("split_special_tokens", False)
                 self._tokenizer.enable_truncation(self.about["max_length"], direction=self.about["truncation_side"])
                 self._session = onnxruntime.InferenceSession(export / MODEL, options, ["CPUExecutionProvider"])
             except Exception as error:  # the libraries raise bare exceptions of their own

@@ -149,11 +149,13 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     Raises
     ------
     DataError
-        If a column is not there, there are no rows, or a number is not finite.
+        If a column is not there, there are no rows, a number is not finite, or a value is not from 0 to 1.
     """
     require_columns(scores, "value", "low", "high")
     scores = scores.sort_values("value", kind="stable")
     value, low, high = as_matrix(scores[["value", "low", "high"]], "scores").T
+    if value.min() < 0 or value.max() > 1 + 1e-6:
+        raise DataError(f"scores= has values from {value.min():g} to {value.max():g}. Give shares from 0 to 1.")
     ax = row_axes(ax, scores.index, title, xlabel, np.maximum(value, high), [f"{number:.1%}" for number in value])
     ax.errorbar(value, range(len(scores)), xerr=np.maximum([value - low, high - value], 0), fmt="o", capsize=4)
     ax.set_xlim(max(0, low.min() - 0.05), min(1.08, high.max() + 0.1))

@@ -17,12 +17,12 @@ from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, Mo
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emotion_tutorial.checkpoints import EMBEDDED_CHECKPOINT, HUB_ID
-from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, HubError
+from emotion_tutorial.exceptions import CheckpointError, DataError, DataWarning, HubError, SettingsError
 from emotion_tutorial.hub import HUB_DATASET, translate_hub_errors
 from emotion_tutorial.models import label_names_of
 from emotion_tutorial.reading import file_format
 from emotion_tutorial.replacing import as_folder, replaced_whole, unused, whole
-from emotion_tutorial.texts import as_matrix, as_texts
+from emotion_tutorial.texts import as_matrix, as_texts, shorten
 from emotion_tutorial.tokenization import context_size
 
 SAVED_FILES = "saved_files.json"
@@ -98,9 +98,10 @@ def save_model(
     CheckpointError
         If the model does not choose one of several labels.
     DataError
-        If the metrics lack a column or have a value that is not finite, or a limit is not a string.
+        If the metrics lack a column, have a value that is not finite or a label that is not the model's, or a limit is
+        not a string.
     SettingsError
-        If something is no model, no tokenizer or no folder.
+        If something is no model, no tokenizer, no folder or no dictionary of hyperparameters.
     """
     folder, length = as_folder(folder), context_size(tokenizer, model)
     label_names, sentences = label_names_of(getattr(model, "config", None)), as_texts(limits, "limits")[0]
@@ -109,7 +110,9 @@ def save_model(
     is_path = os.path.exists(os.path.expanduser(source)) or re.match(r"[~./\\]|[A-Za-z]:", source)  # noqa: PTH110, PTH111
     dataset = KNOWN_DATA.get(source) or (PureWindowsPath(source).name if is_path else source)
     is_on_hub = re.fullmatch(r"[\w-]+/[\w.-]+", dataset) and not file_format(Path(dataset))  # as load_splits sees it
-    rows, split = [] if metrics is None else _rows_of(metrics), str(metrics_split) if metrics_split else None
+    if not isinstance(hyperparameters or {}, Mapping):
+        raise SettingsError(f"hyperparameters= is {shorten(hyperparameters)}. Give a dictionary of names to values.")
+    rows, split = [] if metrics is None else _rows_of(metrics, label_names), str(metrics_split or "") or None
     where: Any = dict.fromkeys(("dataset_name", "dataset_type"), dataset or "unnamed data")
     where |= {"dataset_split": split, "task_type": "text-classification"}
     overall = {str(row["metric"]): round(row["value"], 4) for row in rows if row["metric"] not in PER_LABEL}
@@ -132,6 +135,8 @@ def save_model(
     card = ModelCard.from_template(header, str(Path(__file__).with_name("model_card.md")), **facts)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer("")  # it remembers how its last call cut and padded texts
+    if not isinstance(model.config.id2label, Mapping):  # transformers writes a list, but reads none
+        model.config.id2label = dict(enumerate(label_names))
     with replaced_whole(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
@@ -144,11 +149,13 @@ def save_model(
     return folder
 
 
-def _rows_of(metrics: pd.DataFrame) -> list[dict[Any, Any]]:
+def _rows_of(metrics: Any, label_names: list[str]) -> list[dict[Any, Any]]:
     """Return what `evaluate` found as rows, those on all labels together first."""
-    frame = metrics.reset_index()
+    frame = metrics.reset_index() if isinstance(metrics, pd.DataFrame | pd.Series) else pd.DataFrame()
     if missing := [column for column in METRICS if column not in frame.columns]:
         raise DataError(f"metrics= has no column {', '.join(map(repr, missing))}; give it what evaluate returns.")
+    if other := {*map(str, frame["name"])} - {"overall", *label_names}:
+        raise DataError(f"metrics= has the labels {shorten(other)}, which are not the model's: {shorten(label_names)}.")
     frame[METRICS[2:]] = as_matrix(frame[METRICS[2:]], "metrics")
     return sorted(frame.to_dict("records"), key=lambda row: row["metric"] in PER_LABEL)
 

@@ -51,7 +51,7 @@ def as_column(given: Any, name: str) -> tuple[list[Any], pd.Index]:
     if isinstance(shape, tuple) and shape[1:] == (1,):
         given, shape = given.squeeze(axis=1), shape[:1]
     no_column = isinstance(given, NO_COLUMN) or _comes_from_datasets(given, "Dataset")
-    if no_column or not isinstance(given, Iterable) or len(shape or [1]) != 1:
+    if no_column or not isinstance(given, Iterable) or len([1] if shape is None else shape) != 1:
         found = f"{type(given).__name__} {shape or ''}".rstrip()
         raise DataError(f"{name}= is a {found}, not one column of values. Give a list, or a column such as data['x'].")
     if isinstance(given, np.ndarray) and given.dtype.kind in "mM":
@@ -70,6 +70,7 @@ def as_texts(given: Any, name: str = "texts") -> tuple[list[str], pd.Index]:
         If this is not one column, or a value is missing, is not a string, or contains half a character (a lone
         surrogate).
     """
+    given = given.item() if isinstance(given, np.ndarray) and not given.shape else given
     values, index = ([given], pd.RangeIndex(1)) if isinstance(given, str) else as_column(given, name)
     for row, value in enumerate(values):
         if not isinstance(value, str) or not is_label(value):

@@ -34,9 +34,10 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     Returns
     -------
     Dataset or DatasetDict
-        With two more columns, lists of integers, and without a format. Nothing is padded, so that each batch can be
-        padded to its own longest text later. A text that is longer than the model's context keeps its beginning, and
-        a `DataWarning` says how many texts were cut, and which.
+        With two more columns, lists of integers, and without a format. Other columns for a model, such as
+        `token_type_ids`, are dropped: they fit other ids. Nothing is padded, so that each batch can be padded to its
+        own longest text later. A text that is longer than the model's context keeps its beginning, and a `DataWarning`
+        says how many texts were cut, and which.
 
     Raises
     ------
@@ -47,6 +48,7 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """
     limit, tokenized = context_size(tokenizer), {}
     for split, dataset, ids in encode_splits(splits, tokenizer, limit):
+        dataset = dataset.remove_columns([*{"token_type_ids", "position_ids"} & {*dataset.column_names}])
         columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
         types = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
         features = Features(dataset.features | types)

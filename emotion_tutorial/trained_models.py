@@ -20,7 +20,8 @@ from emotion_tutorial.checkpoints import locate_checkpoint
 from emotion_tutorial.exceptions import SettingsError, TrainingWarning, translate_os_errors
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.replacing import as_folder, unused
-from emotion_tutorial.training import ClassifierTrainer, build_trainer, training_splits
+from emotion_tutorial.texts import shorten
+from emotion_tutorial.training import LOCK, ClassifierTrainer, build_trainer, training_splits
 from emotion_tutorial.training_settings import shaping_settings
 
 STATE = "trainer_state.json"
@@ -59,10 +60,12 @@ def load_or_train(
     Raises
     ------
     SettingsError
-        If the training was stopped before its last step; otherwise this raises what `build_trainer` and its `train()`
-        raise.
+        If `profile` is something else, or the training was stopped before its last step; otherwise this raises what
+        `build_trainer` and its `train()` raise.
     """
     names, parts = training_splits(splits)
+    if not isinstance(profile, Profile):
+        raise SettingsError(f"profile= is {shorten(profile)}. Give what get_profile returns.")
     settings = profile.hyperparameters | settings
     columns = [part[name][:] for part in parts.values() for name in ("text", "label")]
     shaped_by = shaping_settings(names, parts["train"]["label"][:], **settings)
@@ -107,6 +110,7 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
         for path in unfinished.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # what was renamed stays
+            (unfinished / LOCK).unlink(missing_ok=True)
             unfinished.rmdir()
     trainer.args.output_dir = str(finished.with_suffix(".further"))
     trainer.accelerator.wait_for_everyone()  # now a second call finds the model in each process

@@ -2,23 +2,29 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
+from filelock import FileLock, Timeout
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from emotion_tutorial.evaluation import compute_metrics
 from emotion_tutorial.exceptions import DataError, SettingsError, TrainingWarning, translate_os_errors
+from emotion_tutorial.inference import require_labels_of
 from emotion_tutorial.models import load_classifier, load_tokenizer, one_at_a_time
 from emotion_tutorial.replacing import unused
 from emotion_tutorial.texts import require_labeled, shorten
 from emotion_tutorial.tokenization import tokenize
-from emotion_tutorial.training_settings import ClassWeights, training_arguments, weights_by_id
+from emotion_tutorial.training_settings import ClassWeights, explain_refusal, training_arguments, weights_by_id
+
+LOCK = ".training.lock"
+"""In `output_dir`: held by the training that writes its checkpoints there. It is free if a process is killed."""
 
 
 class ClassifierTrainer(Trainer):
@@ -34,10 +40,12 @@ class ClassifierTrainer(Trainer):
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train as `Trainer` does, one training at a time; afterward the model computes in its own precision.
 
-        Checkpoints that another training left in `output_dir` are renamed, so that none of them is replaced.
+        Checkpoints that another training left in `output_dir` are renamed, so that none of them is replaced. If one is
+        still running there, this is a `SettingsError`. What is trained again is no longer calibrated.
         """
         folder = Path(str(self.args.output_dir))
-        with one_at_a_time, translate_os_errors(folder):
+        with one_at_a_time, translate_os_errors(folder), self._lock(folder):
+            vars(self.model.config).pop("calibration_temperature", None)  # type: ignore[union-attr]
             if not resume_from_checkpoint:
                 set_seed(self.args.seed)
                 for path in [*folder.glob("checkpoint-*")] if self.is_world_process_zero() else []:
@@ -61,12 +69,18 @@ class ClassifierTrainer(Trainer):
         super().save_model(*args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """Predict as `Trainer` does, in the order of the rows."""
+        """Predict as `Trainer` does, in the order of the rows; a `DataError` refuses a split that does not fit."""
+        self._require_fitting(test_dataset)
         strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "sequential"
         try:
             return super().predict(test_dataset, *args, **kwargs)
         finally:
             self.args.train_sampling_strategy = strategy
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return the batches to evaluate, as `Trainer` does; a `DataError` refuses a split that does not fit."""
+        self._require_fitting(eval_dataset)
+        return super().get_eval_dataloader(eval_dataset)
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
         """Predict a batch as `Trainer` does, but in the model's own precision, and if the loss is finite."""
@@ -79,6 +93,21 @@ class ClassifierTrainer(Trainer):
                 vars(self.model).update(before)
         self._require_finite([] if loss is None else [loss])
         return loss, logits, labels
+
+    def _lock(self, folder: Path) -> AbstractContextManager[Any]:
+        try:
+            return FileLock(folder / LOCK).acquire(timeout=0) if self.is_world_process_zero() else nullcontext()
+        except Timeout:
+            raise SettingsError(f"Another training writes into {folder}. Choose another output_dir=.") from None
+
+    def _require_fitting(self, dataset: Any) -> None:
+        columns = dataset.features if isinstance(dataset, Dataset) else {}
+        if isinstance(dataset, Mapping) or (columns and "input_ids" not in columns):
+            raise DataError(f"Expected one split that tokenize returned, and got {shorten(dataset, 200)}. Give one.")
+        if names := getattr(columns.get("label"), "names", None):
+            require_labels_of(self.model, names)
+        if "label" in columns and {None, -1} & {*dataset.with_format(None)["label"][:]}:
+            raise DataError("The labels are hidden (missing, or -1). To predict, use split.remove_columns('label').")
 
     def _require_finite(self, losses_or_weights: Iterable[torch.Tensor]) -> None:
         if not all(tensor.isfinite().all() for tensor in losses_or_weights):
@@ -124,7 +153,8 @@ def build_trainer(
         For `transformers.Trainer`.
     **settings
         Anything that `transformers.TrainingArguments` takes; it replaces what is set here. Defaults that contradict it
-        yield: with `eval_strategy="no"`, for example, the last weights are kept and not the best.
+        yield: with `eval_strategy="no"`, for example, the last weights are kept and not the best, and with `save_steps`
+        checkpoints are saved, and measured, after so many steps.
 
     Raises
     ------
@@ -132,8 +162,8 @@ def build_trainer(
         If `train` or `validation` is missing, has no texts or has no label names; if the two number their labels
         differently; or if `train` has fewer than two labels.
     SettingsError
-        If settings are impossible or contradict each other, or the batch cannot be divided among devices. `train()`
-        raises it if the training diverges.
+        If settings are impossible or contradict each other, need what is not installed, or the batch cannot be divided
+        among devices. `train()` raises it if the training diverges, or if another one writes into `output_dir`.
     CheckpointError
         As `load_classifier` does.
     """
@@ -148,11 +178,13 @@ def build_trainer(
     with one_at_a_time:  # a Trainer, too, sets the seed when it is made
         set_seed(args.seed)  # before the head is drawn
         model = load_classifier(checkpoint, names, "cpu", new_head=new_head)
-        vars(model.config).pop("calibration_temperature", None)  # what is trained again is no longer calibrated
         model.config.pad_token_id = tokenizer.pad_token_id  # as train() would set it
         data: dict[str, Any] = {"train_dataset": parts["train"], "eval_dataset": parts["validation"]}
         how: dict[str, Any] = {"compute_metrics": compute_metrics, "compute_loss_func": loss, "callbacks": [*callbacks]}
-        trainer = ClassifierTrainer(model=model, args=args, processing_class=tokenizer, **data, **how)
+        with explain_refusal():  # such as of report_to=, if that is not installed
+            trainer = ClassifierTrainer(model=model, args=args, processing_class=tokenizer, **data, **how)
+            trainer.get_optimizer_cls_and_kwargs(args, model)
+            trainer.create_scheduler(100, torch.optim.SGD(model.parameters()))  # train() will make another
     # transformers 5.23 takes a classifier's mean loss of a batch for one of all that is accumulated or that all
     # processes have, and takes steps that are larger by as much.
     trainer.model_accepts_loss_kwargs = False

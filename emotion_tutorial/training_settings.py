@@ -4,7 +4,8 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -30,7 +31,7 @@ HARMLESS = re.compile(
 )
 """How the names of the arguments begin that cannot shape a model: where it is trained, watched and stored, and how."""
 UNFIT = {"dataloader_drop_last", "label_names", "prediction_loss_only", "push_to_hub", "remove_unused_columns"}
-UNFIT |= {"resume_from_checkpoint"}
+UNFIT |= {"resume_from_checkpoint", "batch_eval_metrics", "eval_do_concat_batches"}
 """Arguments of `TrainingArguments` that would leave texts out, do not fit a classifier of texts, or have no effect."""
 NOT_KEPT = {"output_dir", "save_only_model"}
 """Those that `build_trainer` takes and `load_or_train` does not: a training of its could not be found or go on."""
@@ -47,11 +48,8 @@ def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingAr
     given = _resolved(**settings)
     batch = given.pop("batch_size")
     folder = str(as_folder(output_dir))
-    try:
+    with explain_refusal():
         args = TrainingArguments(output_dir=folder, **given)
-    except (ImportError, TypeError, ValueError) as error:
-        said = " ".join(str(error).split())[:300].rstrip(".")
-        raise SettingsError(f"These settings of a training are impossible: {said}. Change them.") from error
     if "per_device_train_batch_size" not in given:
         parts = args.world_size * max(1, args.n_gpu) * args.gradient_accumulation_steps
         if batch % parts:
@@ -59,6 +57,18 @@ def training_arguments(*, output_dir: str | Path, **settings: Any) -> TrainingAr
             raise SettingsError(f"A batch of {batch} cannot be divided into {shared}. Choose a multiple.")
         args.per_device_train_batch_size = batch // parts
     return args
+
+
+@contextmanager
+def explain_refusal() -> Iterator[None]:
+    """Raise a SettingsError where transformers refuses settings, or does not find what they need."""
+    try:
+        yield
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and "install" not in str(error):
+            raise
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        raise SettingsError(f"These settings of a training are impossible: {said}. Change them.") from error
 
 
 def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
@@ -69,8 +79,13 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     for name, (low, high) in LIMITS.items():
         require_number(low, high, **{name: given.get(name, low)})
+    best = given.get("metric_for_best_model") or "loss"
+    if not re.fullmatch("(eval_)?(loss|accuracy|weighted_f1|macro_f1)", str(best)):
+        raise SettingsError(f"metric_for_best_model= is {shorten(best)}. Take loss, accuracy, weighted_f1 or macro_f1.")
     device = torch.device("cpu") if given.get("use_cpu") else best_device()
-    asked = [given.get("eval_strategy"), given.get("save_strategy")]
+    # A number of steps asks for them, unless a strategy is given.
+    evaluated, saved, logged = ("steps" if given.get(f"{what}_steps") else None for what in ("eval", "save", "logging"))
+    asked = [given.get("eval_strategy", evaluated), given.get("save_strategy", saved)]
     rhythm = next((strategy for strategy in asked if strategy in ("epoch", "steps")), "epoch")
     evaluated, saved = (strategy or rhythm for strategy in asked)
     defaults: dict[str, Any] = {
@@ -83,7 +98,7 @@ def _resolved(*, epochs: float, **settings: Any) -> dict[str, Any]:
         "use_cpu": device.type == "cpu",
         "eval_strategy": evaluated,
         "save_strategy": saved,
-        "logging_strategy": "epoch",
+        "logging_strategy": logged or "epoch",
         "logging_nan_inf_filter": False,
         "save_total_limit": 2,  # the best and the last; of 1, the Trainer deletes the last and would train it again
         "load_best_model_at_end": evaluated != "no" and saved in (evaluated, "best"),

@@ -50,6 +50,8 @@ def test_table_is_that_by_hand():
     expected |= {"confidence": [0.5, 0.6, 0.875, 1], "accuracy": [1, 1, 0.5, 1]}
     table = calibration_table([0, 1, 1, 0, 0], probabilities)
     pd.testing.assert_frame_equal(table, pd.DataFrame(expected), check_dtype=False)
+    table = calibration_table([0, 0], [[0.7, 0.2, 0.1], [0.7, 0.3, 0]])  # the sum of the first is below 1
+    assert table[["high", "texts"]].to_numpy().tolist() == [[0.7, 2]]
 
 
 def test_scores_are_those_by_hand():
@@ -128,6 +130,8 @@ def test_the_model_remembers_the_product_and_new_heads_and_trainings_forget_it(m
     fresh = et.load_classifier(tmp_path, ["good", "bad"], "cpu", new_head=True)
     settings = {"output_dir": tmp_path / "new", "learning_rate": 1e-3, "epochs": 1, "batch_size": 50, "use_cpu": True}
     trainer = et.build_trainer({"train": split, "validation": split}, tmp_path, **settings)
+    trainer.model.config.calibration_temperature = 2.0
+    trainer.train()
     for config in (fresh.config, trainer.model.config):
         assert not hasattr(config, "calibration_temperature")
 

@@ -8,6 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from emotion_tutorial import DataError, DataWarning, NotFoundError, SettingsError, load_splits, to_frame
+from emotion_tutorial.replacing import replaced_whole
 
 
 def make_frame(count: int, labels: tuple[Any, ...] = ("b", "a"), word: str = "text") -> pd.DataFrame:
@@ -78,6 +79,32 @@ def test_another_separator_is_found_and_said_at_the_call(tmp_path, suffix, separ
     with pytest.warns(DataWarning, match=rf"{suffix}: {said} separate") as caught:
         assert rows(load_splits(tmp_path)) == three(expected)
     assert [warning.filename for warning in caught] == [__file__] * 3
+
+
+def test_save_that_was_interrupted_is_completed_before_it_is_read(tmp_path, monkeypatch):
+    replace, other = (
+        Path.replace,
+        {split: Dataset.from_pandas(frame.assign(label="c")) for split, frame in FRAMES.items()},
+    )
+
+    def save(splits, folder):
+        with replaced_whole(folder) as new:
+            splits.save_to_disk(new)
+
+    def stop(self, target):
+        if self.name == "state.json":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    for place in (".", "train"):
+        save(DatasetDict(other), folder := tmp_path / f"of {place}")
+        monkeypatch.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            save(WHOLE, folder)
+        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr("emotion_tutorial.data._warn", lambda *_: None)  # from a part, the others are cut
+        assert not (folder / "dataset_dict.json").exists()
+        assert {label for _, label in together(load_splits(folder / place))} == {"a", "b"}
 
 
 def test_folder_that_save_to_disk_wrote(tmp_path):

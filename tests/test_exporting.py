@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -162,13 +164,65 @@ def test_damaged_or_incomplete_export_is_refused(copied, name):
 def test_old_export_that_is_named_itself_is_refused(model, tokenizer, tmp_path, monkeypatch):
     folder = save_model(model, tokenizer, tmp_path)
     export = export_onnx(model, tokenizer, folder / "onnx", quantize=False)
+    (link := tmp_path.with_name(f"{tmp_path.name}-link")).symlink_to(export, target_is_directory=True)
     monkeypatch.chdir(export)
-    for place in (export, "."):
+    for place in (export, ".", link):
         assert OnnxClassifier(place).label_names == NAMES
     save_model(changed(model, 1, 0, 0), tokenizer, folder)
-    for place in (export, "."):
+    for place in (export, ".", link):
         with pytest.raises(CheckpointError, match="no export of it as it is now"):
             OnnxClassifier(place)
+
+
+def test_special_tokens_in_a_text_are_read_as_the_tokenizer_reads_them(model, tokenizer, copied, monkeypatch):
+    """An export writes down whether they are words; one of an earlier version does not, and they are not."""
+    monkeypatch.setattr(exporting, "_trace", lambda *_: None)
+    monkeypatch.setattr(exporting, "_check", lambda *_: {})
+    splitting = copy.deepcopy(tokenizer)
+    splitting.split_special_tokens = True
+    for given, said in ((splitting, True), (tokenizer, False), (tokenizer, None)):
+        export_onnx(model, given, copied, quantize=False)
+        about = json.loads((copied / "export.json").read_text())
+        assert about.pop("split_special_tokens") == bool(said)
+        if said is None:
+            (copied / "export.json").write_text(json.dumps(about))
+        found = OnnxClassifier(copied).predict_proba("a [SEP] b")
+        pd.testing.assert_frame_equal(found, predict_proba("a [SEP] b", model, given), atol=1e-5)
+
+
+def test_exports_in_threads_trace_one_at_a_time_and_say_what_cannot_be_traced(model, tokenizer, tmp_path, monkeypatch):
+    running, most = [], []
+
+    def trace(*given, **options):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        raise RuntimeError("Could not guard on data-dependent expression")  # as with Longformer
+
+    monkeypatch.setattr(exporting.OnnxExporter, "export", trace)
+    with ThreadPoolExecutor(3) as pool:
+        exports = [pool.submit(export_onnx, model, tokenizer, tmp_path / name) for name in "abc"]
+    for export in exports:
+        with pytest.raises(CheckpointError, match=r"BertFor.* cannot compute this: Could not guard"):
+            export.result()
+    assert most == [1, 1, 1]
+
+
+def test_exports_in_threads_into_one_folder_do_not_mix(model, tokenizer, tmp_path, monkeypatch):
+    def trace(copy, pad, scratch, path):
+        path.write_text(copy.config.id2label[0])
+        time.sleep(0.01)
+
+    monkeypatch.setattr(exporting, "_trace", trace)
+    monkeypatch.setattr(exporting, "_check", lambda *_: {})
+    models = [changed(model, 0, 0, 0) for _ in range(4)]
+    for number, other in enumerate(models):
+        other.config.id2label = dict(enumerate([str(number), "b", "c"]))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda other: export_onnx(other, tokenizer, tmp_path, quantize=False), models))
+    about = json.loads((tmp_path / "export.json").read_text())
+    assert (tmp_path / "model.onnx").read_text() == about["label_names"][0]
 
 
 def test_export_needs_room_in_its_own_folder_alone_and_pads_as_predictions_do(model, tokenizer, tmp_path, monkeypatch):

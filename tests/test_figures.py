@@ -163,6 +163,7 @@ REFUSED = [
     (lambda: et.plot_hexbins(POINTS, [0, 1], ["a"]), r"labels\[1\] is 1"),
     (lambda: et.plot_hexbins(POINTS, [0, 0], range(80)), "80 labels"),
     (lambda: et.plot_scores(SCORES[["value"]], **SCORE), "low, high"),
+    (lambda: et.plot_scores(SCORES * 100, **SCORE), "from 50 to 90. Give shares"),
     (lambda: et.plot_scores(SCORES.assign(low=np.nan), **SCORE), r"scores\[0\]"),
     (lambda: et.plot_explanation(explanation(["a", "b"], [1, np.nan])), r"\[1\]"),
     (lambda: et.plot_explanation(explanation(["a"], [1]), bars=0), "bars"),

@@ -42,6 +42,7 @@ def test_one_text_no_text_and_a_series(model, tokenizer):
     one = et.predict_proba("i am glad", model, tokenizer)
     np.testing.assert_allclose(one.loc[0], found.iloc[0], atol=1e-6)
     pd.testing.assert_frame_equal(et.predict_proba([], model, tokenizer), one[:0], check_index_type=False)
+    pd.testing.assert_frame_equal(et.predict_proba(np.array("i am glad"), model, tokenizer), one)
 
 
 ONE = Dataset.from_dict({"text": ["i am glad"], "label": [0]}).cast_column("label", ClassLabel(names=NAMES))

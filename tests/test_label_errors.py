@@ -99,8 +99,9 @@ def test_rows_keep_their_index(weather):
 
 
 def test_numbers_that_are_names_are_no_ids_and_other_scripts_are_names(weather):
-    found = et.find_label_errors(["bad", "poor", "fine", "good"] * 4, [1, 2, 3, 4.0] * 4, list("12345"), folds=2)
-    assert found.sort_index()["label"].tolist() == list("1234") * 4
+    for labels, expected in (([1, 2, 3, 5.0], "1235"), ([0, 1, 2, 3], "1234"), (list("1234"), "1234")):
+        found = et.find_label_errors(["bad", "poor", "fine", "good"] * 4, labels * 4, list("12345"), folds=2)
+        assert found.sort_index()["label"].tolist() == [*expected] * 4
     assert set(et.find_label_errors(["bad", "good"] * 4, [1.0, 2.0] * 4, folds=2)["label"]) == {"1", "2"}
     texts, labels, _ = weather
     names = ["снег", "солнце", "雨", "💨"]  # there is no text of the first, which is never suggested
@@ -118,6 +119,7 @@ def test_numbers_that_are_names_are_no_ids_and_other_scripts_are_names(weather):
         (["a", "b"], [0, None], {}, et.DataError, r"labels\[1\] is missing"),
         (["a", "b"], [0, "b"], {}, et.DataError, "names and numbers"),
         (["a", "b"], [0, 2], {"label_names": ["x", "y"]}, et.DataError, r"labels\[1\] is 2; known are .*'y'"),
+        (["a", "b"], [1, 2], {"label_names": ["1", "2", "3"]}, et.DataError, "may be ids or names"),
         (["a", "b"], [0, 1], {"label_names": ["x", "x"]}, et.DataError, "label_names"),
         (["a", "b", "c"], [0, 0, 1], {"folds": 2}, et.DataError, "'1': 1"),
         (["a", "b"], [0, 0], {"folds": 2}, et.DataError, "two labels"),

@@ -152,6 +152,23 @@ def test_extract_writes_what_datasets_reads_and_not_in_place_of_the_texts(data, 
         np.testing.assert_allclose(found[split]["hidden_state"][:], expected[split]["hidden_state"][:], atol=1e-5)
 
 
+def test_output_that_would_replace_what_is_read_is_refused(data, tiny_checkpoint, tmp_path):
+    et.load_splits(data).save_to_disk(tmp_path / "mine")
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "run" / "model")
+    command = ["extract", "--cpu", "--checkpoint", str(tiny_checkpoint), "--output", str(tmp_path / "mine")]
+    commands = [
+        [*command, "--data", str(tmp_path / "mine" / "train")],
+        [*command, "--data", str(data)],
+        ["extract", "--cpu", "--data", str(data), "--checkpoint", str(checkpoint), "--output", str(tmp_path / "run")],
+        finetune(data, checkpoint, tmp_path / "run"),
+    ]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for said in ("holds the texts", "without hidden states", "or the checkpoint", "or the checkpoint"):
+        with pytest.raises(SystemExit, match=rf"^SettingsError: .*{said}.*--output"):
+            main(commands.pop(0))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_error_of_the_input_is_one_line_and_exit_code_1(tmp_path):
     command = [sys.executable, "-m", "emotion_tutorial", "extract", "--data", "nowhere/at all", "--output", "."]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -88,14 +88,23 @@ def test_labels_without_names_are_named(saved):
     assert torch.equal(named.classifier.weight, et.load_classifier(saved, device="cpu").classifier.weight)
 
 
+@pytest.mark.parametrize("changes", [{}, {"architectures": None, "id2label": {0: "LABEL_0", 1: "LABEL_1"}}])
 @pytest.mark.parametrize("new_head", [True, False])
-def test_head_of_another_task_is_not_taken_for_a_new_one(tiny_checkpoint, tmp_path, new_head):
+def test_head_of_another_task_is_not_taken_for_a_new_one(tiny_checkpoint, tmp_path, new_head, changes):
     tagger = AutoModelForTokenClassification.from_pretrained(tiny_checkpoint, id2label={0: "O", 1: "PER"})
     tagger.classifier.weight.data.fill_(7)
     tagger.save_pretrained(tmp_path)
+    configure(tmp_path, **changes)
     classifier = et.load_classifier(tmp_path, ["cat", "dog"], "cpu", new_head=new_head)
     assert classifier.classifier.weight.abs().max() < 1
     assert torch.equal(classifier.get_input_embeddings().weight, tagger.get_input_embeddings().weight)
+
+
+def test_configuration_with_fewer_layers_than_the_files_is_refused(saved):
+    configure(saved, num_hidden_layers=1)
+    for load in (et.load_classifier, et.load_encoder):
+        with pytest.raises(et.CheckpointError, match=r"config\.json: .*layer\.1\."):
+            load(saved, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -83,7 +83,7 @@ FRAGILE = {
     "datasets' stratification": r"datasets\.utils\.stratify",
     "frames of the interpreter": r"\b_getframe\b",
     "allocator": r"mallopt",
-    "modules of everything, such as a hidden TensorFlow": r"\bsys\.modules\b",
+    "modules of everything, such as a hidden TensorFlow": r"\bsys\.modules\b(?!\.get\()",
     "environment": r"os\.environ(\[[^\]]*\] = |\.(setdefault|update|pop)\()|os\.putenv",
     "logging of everything": r"\blogging\.disable\(",
     "standard output": r"redirect_stdout",

@@ -20,7 +20,7 @@ from transformers import pipeline, set_seed
 
 from emotion_tutorial import evaluate, load_classifier, load_tokenizer, predict_proba, save_model
 from emotion_tutorial.corpus import EMOTIONS
-from emotion_tutorial.exceptions import DataError, DataWarning
+from emotion_tutorial.exceptions import DataError, DataWarning, TutorialError
 
 NAMES = ["no", "yes", "a|b"]
 TEXTS = ["I saw a movie today and it was really good.", "", "word " * 30]
@@ -69,6 +69,26 @@ def test_saved_model_predicts_the_same_here_and_in_a_pipeline(model, tokenizer, 
     scores = pipeline("text-classification", model=str(folder), device="cpu")(TEXTS[0], top_k=None)
     assert {score["label"]: score["score"] for score in scores} == pytest.approx(expected.loc[0].to_dict(), abs=1e-6)
     assert not any(str(tmp_path.parent).encode() in data for data in contents(folder).values())  # no path of ours
+
+
+def test_label_names_in_a_list_can_be_loaded_again(other, tokenizer, tmp_path):
+    other.config.id2label = NAMES
+    loaded = load_classifier(save_model(other, tokenizer, tmp_path), device="cpu")
+    assert loaded.config.id2label == dict(enumerate(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hyperparameters": [1]}, r"hyperparameters= is \[1\]\. Give a dictionary"),
+        ({"metrics": {"accuracy": 1}}, "metrics= has no column 'name'.*what evaluate returns"),
+        ({"metrics": evaluate([0, 1], [0, 1], ["x", "yes"])}, "labels {'x'}, which are not the model's: .*'no', 'yes'"),
+    ],
+)
+def test_what_the_card_cannot_say_is_refused(model, tokenizer, tmp_path, options, said):
+    with pytest.raises(TutorialError, match=said):
+        save_model(model, tokenizer, tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()
 
 
 def test_saved_tokenizer_does_not_remember_its_last_call(model, tokenizer, tmp_path):
@@ -262,7 +282,7 @@ def test_metrics_may_be_an_accuracy_alone_but_with_its_interval(model, tokenizer
 
 
 def test_scores_of_a_label_that_is_called_overall_are_not_those_of_the_model(model, tokenizer, tmp_path):
-    metrics = evaluate([0, 1, 1], [0, 1, 0], ["overall", "other"])
+    metrics = evaluate([0, 1, 1], [0, 1, 0], ["overall", "yes"])
     results = ModelCard(card_of(model, tokenizer, tmp_path, metrics=metrics)).data.eval_results
     assert [result.metric_name for result in results] == ["accuracy", "macro f1", "weighted f1"]
 

@@ -28,6 +28,14 @@ def test_tokenize_adds_unpadded_columns_also_to_a_split_without_rows(small, toke
         assert row["attention_mask"] == [1] * len(row["input_ids"])
 
 
+def test_columns_of_an_earlier_tokenizing_are_dropped(small, tokenizer):
+    padded = {"padding": "max_length", "max_length": 200, "return_token_type_ids": True}
+    mine = small["test"].map(lambda rows: tokenizer(rows["text"], **padded), batched=True)
+    again = et.tokenize(mine, tokenizer)
+    assert {*again.column_names} == {"text", "label", "input_ids", "attention_mask"}
+    assert again["attention_mask"][:] == et.tokenize(small["test"], tokenizer)["attention_mask"][:]
+
+
 def test_only_texts_beyond_the_context_are_said_to_be_cut(tokenizer):
     splits = DatasetDict(test=Dataset.from_dict({"text": ["short", "word " * 510, "word " * 511]}))
     with pytest.warns(et.DataWarning, match=r"1 texts of split 'test' .* 512 tokens .*row 2 \(513 tokens\)") as caught:

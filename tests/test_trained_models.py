@@ -95,6 +95,11 @@ def test_what_cannot_shape_a_model_does_not_train_it_again(splits, profile, tmp_
         np.testing.assert_array_equal(predictions(again, splits), predictions(first, splits))
 
 
+def test_name_of_a_profile_is_no_profile(splits):
+    with pytest.raises(et.SettingsError, match=r"'quick'\. Give what get_profile returns"):
+        et.load_or_train(splits, "quick")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"callbacks": []}, "callbacks="), ({"learning_rate": 1e7}, "diverged"), ({"output_dir": "a"}, "output_dir=")],
@@ -202,7 +207,7 @@ def killed(killed_once, tmp_path) -> Path:
     """Return the last checkpoint of a training whose process was killed in its third epoch; there is one before it."""
     shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
     [folder] = tmp_path.glob("fine-tuned-*.training")
-    assert {path.name for path in folder.iterdir()} == {"checkpoint-10", "checkpoint-20"}
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-10", "checkpoint-20", ".training.lock"}
     return folder / "checkpoint-20"
 
 

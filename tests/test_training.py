@@ -117,6 +117,9 @@ def test_wrong_class_weights_are_refused(weights, splits, tiny_checkpoint, tmp_p
         ({"save_strategy": "no"}, ("epoch", "no", False)),
         ({"save_strategy": "steps", "save_steps": 4}, ("steps", "steps", True)),
         ({"save_strategy": "best"}, ("epoch", "best", True)),
+        ({"save_steps": 4, "logging_steps": 2}, ("steps", "steps", True)),
+        ({"eval_steps": 4}, ("steps", "steps", True)),
+        ({"eval_steps": 4, "save_strategy": "epoch"}, ("steps", "epoch", False)),
     ],
     ids=repr,
 )
@@ -125,6 +128,8 @@ def test_defaults_yield_to_what_is_asked_for(splits, tiny_checkpoint, tmp_path, 
     trainer.train()
     args = trainer.args
     assert (args.eval_strategy, args.save_strategy, args.load_best_model_at_end) == expected
+    assert args.logging_strategy == ("steps" if "logging_steps" in options else "epoch")
+    assert 4 in {args.eval_steps, args.save_steps} or not {"eval_steps", "save_steps"} & {*options}
     saved = {"no": 0, "epoch": 1, "best": 1}.get(expected[1], 2)  # of steps, the last one and the best
     assert len([*tmp_path.glob("checkpoint-*")]) in {saved, 1}
 
@@ -148,6 +153,12 @@ IMPOSSIBLE = [
     {"seed": None},
     {"dataloader_drop_last": True},
     {"resume_from_checkpoint": "checkpoint-10"},
+    {"batch_eval_metrics": True},
+    {"metric_for_best_model": "f1"},
+    {"report_to": "nonsense"},
+    {"report_to": "swanlab"},  # which is not installed
+    {"optim": "adamw_8bit"},
+    {"lr_scheduler_kwargs": {"magic": 1}},
 ]
 
 
@@ -189,6 +200,42 @@ def test_checkpoints_of_an_earlier_training_are_renamed(splits, tiny_checkpoint,
         trainer.train()
     assert (tmp_path / "earlier-1-checkpoint-10" / "mine").read_text() == "kept"
     assert {path.name for path in tmp_path.glob("checkpoint-*")} <= {"checkpoint-10", "checkpoint-20", "checkpoint-30"}
+
+
+def test_two_trainings_do_not_share_a_folder(splits, tiny_checkpoint, tmp_path):
+    class Another(TrainerCallback):
+        def on_train_begin(self, *args, **kwargs):
+            (tmp_path / "checkpoint-10").mkdir()
+            with pytest.raises(et.SettingsError, match="Another training writes into"):
+                build(splits, tiny_checkpoint, tmp_path).train()
+            (tmp_path / "checkpoint-10").rmdir()
+
+    trainer = build(splits, tiny_checkpoint, tmp_path, callbacks=[Another()], max_steps=1)
+    trainer.train()
+    trainer.callback_handler.pop_callback(Another)
+    with pytest.warns(et.TrainingWarning, match="earlier-1-checkpoint-1"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda split: split.cast_column("label", ClassLabel(names=["dog", "cat"])), "labels dog, cat, .* cat, dog"),
+        (lambda split: split.remove_columns("input_ids"), "one split that tokenize returned"),
+        (lambda split: split.map(lambda row: {"label": -1}), "labels are hidden"),
+        (lambda split: DatasetDict(test=split), "one split that tokenize returned"),
+    ],
+)
+def test_splits_that_a_trained_model_cannot_be_measured_on_are_refused(trained, splits, change, said):
+    tokenized = et.tokenize(splits["test"], trained.processing_class)
+    changed = change(tokenized)
+    for measure in (trained.predict, trained.evaluate):
+        if isinstance(changed, DatasetDict) and measure == trained.evaluate:
+            assert "eval_test_accuracy" in measure(changed)  # as Trainer does
+        else:
+            with pytest.raises(et.DataError, match=said):
+                measure(changed)
+    assert trained.predict(tokenized.remove_columns("label")).predictions.shape == (51, 2)
 
 
 @pytest.mark.parametrize("options", [{}, {"eval_strategy": "no"}, {"save_strategy": "steps", "save_steps": 1}])
