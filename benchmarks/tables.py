@@ -316,12 +316,12 @@ def draw_class_weights(results: dict[str, Any]) -> Figure:
     figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     for row, measure in enumerate(names):
         change = found["change"][measure]
-        label = {"label": "mean of three trainings, 95% interval over texts"} if not row else {}
+        label = "" if row else "mean of three trainings, 95% interval over texts"
         color = et.METHOD_COLORS["fine-tuned"]
         ax.hlines(row - 0.1, 100 * change["low"], 100 * change["high"], color=color, linewidth=2.5, alpha=0.6)
-        ax.plot(100 * change["value"], row - 0.1, "o", color=color, **label)
-        label = {"label": "each training"} if not row else {}
-        ax.plot([100 * seed for seed in change["seeds"]], [row + 0.2] * 3, "|", color="0.3", markersize=10, **label)
+        ax.plot(100 * change["value"], row - 0.1, "o", color=color, label=label)
+        label, seeds = "" if row else "each training", [100 * seed for seed in change["seeds"]]
+        ax.plot(seeds, [row + 0.2] * 3, "|", color="0.3", markersize=10, label=label)
     ax.axvline(0, color="0.8", zorder=0)
     ax.set_yticks(range(len(names)), names.values())
     ax.set_ylim(len(names) - 0.5, -0.5)

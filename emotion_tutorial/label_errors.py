@@ -158,7 +158,7 @@ def _label_ids(labels: list[Any], label_names: Any) -> tuple[npt.NDArray[np.int6
         raise DataError(f"label_names={shorten(names, 200)} has a name twice. Give each label a name of its own.")
     known: dict[Any, int] = {name: i for i, name in enumerate(names)}
     if not isinstance(given[0], str) and label_names is not None:  # where names are numbers, numbers may be names
-        by_name = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", name)}
+        by_name = {int(name): i for i, name in enumerate(names) if re.fullmatch("-?[0-9]+", str(name))}
         by_id = dict(enumerate(range(len(names))))
         known = by_name if by_name.keys() >= {*given} else by_id
         if by_id.keys() >= {*given} and any(by_id[label] != known[label] for label in given):

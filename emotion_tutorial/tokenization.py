@@ -48,12 +48,12 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """
     limit, tokenized = context_size(tokenizer), {}
     for split, dataset, ids in encode_splits(splits, tokenizer, limit):
-        dataset = dataset.remove_columns([*{"token_type_ids", "position_ids"} & {*dataset.column_names}])
+        kept: Dataset = dataset.remove_columns([*{"token_type_ids", "position_ids"} & {*dataset.column_names}])
         columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
         types = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
-        features = Features(dataset.features | types)
+        features = Features(kept.features | types)
         # Not by map(): it turns truncation off, for other threads too, to make a fingerprint of the tokenizer.
-        tokenized[split] = Dataset.from_dict(dataset[:] | columns, features=features)
+        tokenized[split] = Dataset.from_dict(kept[:] | columns, features=features)
     return DatasetDict(tokenized) if isinstance(splits, DatasetDict) else tokenized["data"]
 
 
