@@ -46,9 +46,10 @@ def tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     CheckpointError
         If the tokenizer has no padding token, or leaves no room for a text.
     """
-    limit, tokenized = context_size(tokenizer), {}
+    limit, tokenized = context_size(tokenizer), dict[str, Dataset]()
     for split, dataset, ids in encode_splits(splits, tokenizer, limit):
-        kept: Dataset = dataset.remove_columns([*{"token_type_ids", "position_ids"} & {*dataset.column_names}])
+        stale = [name for name in ("token_type_ids", "position_ids") if name in dataset.features]
+        kept = dataset.remove_columns(stale)
         columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
         types = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
         features = Features(kept.features | types)
