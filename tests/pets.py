@@ -30,7 +30,8 @@ def build(splits: DatasetDict, checkpoint: Path, folder: Path, **options: Any) -
 
 
 def predictions(trainer: Any, splits: DatasetDict) -> np.ndarray:
-    return trainer.predict(et.tokenize(splits["test"], trainer.processing_class)).predictions
+    texts = splits["test"].remove_columns("label")  # whatever names the model has for its labels
+    return trainer.predict(et.tokenize(texts, trainer.processing_class)).predictions
 
 
 def accuracies(trainer: Any) -> list[float]:
