@@ -207,3 +207,9 @@ def test_a_broken_link_stops_the_site(tmp_path):
     (tmp_path / "index.md").write_text("# A\n\n[b](missing.md)")
     with pytest.raises(SystemExit, match="not built"):
         build_site(tmp_path, tmp_path / "site")
+
+
+@every
+def test_formulas_are_plain_text_as_the_site_loads_nothing_that_draws_them(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert cell.cell_type == "code" or not re.search(r"\$[^$\s][^$]*\$", cell.source), cell.source
