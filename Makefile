@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Created again when the list of packages changes; otherwise nothing is installed.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[demo,docs,embedded,keras,notebooks,onnx,serve,test]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[demo,docs,embedded,fewshot,keras,notebooks,onnx,serve,test]"
 	touch $(READY)
 
 notebooks: $(READY)  ## execute all notebooks on the profile, and build the site from their pages

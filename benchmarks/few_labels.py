@@ -1,0 +1,306 @@
+"""Measure how many labels each method needs: `python benchmarks/few_labels.py`, about two hours on two cores.
+
+Every method gets the same balanced draws from the training texts, 4, 8, 16 or 64 of each label, and all of them once;
+what counts is the macro F1 on validation. Cheap methods get ten draws; SetFit, LoRA and full fine-tuning the first five
+of these. The learning rates of the three are chosen before that, each from three, on a draw that is not used again and
+on 500 other training texts. Active learning starts from as many random texts and asks for the least certain ones.
+
+Each run is written into build/results/few_labels.jsonl as soon as it is done, so that an interrupted measurement goes
+on where it was. When all are there, docs/few_labels.parquet and docs/results.json are written. `python
+benchmarks/tables.py` then makes the table and the figures.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, DatasetDict
+from results import DOCS, TRAINED, circumstances, write
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import accuracy_score, f1_score
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+
+import emotion_tutorial as et
+from emotion_tutorial.caching import digest
+
+RUNS = TRAINED / "few_labels.jsonl"
+FEW_LABELS, ACTIVE_LEARNING = DOCS / "few_labels.parquet", DOCS / "active_learning.parquet"
+DRAWS, TRAINED_DRAWS = 10, 5
+TUNED_ON = DRAWS
+"""The draw on which learning rates are chosen, and which is not used again."""
+PER_LABEL = (4, 8, 16, 64)
+STEPS = {4: 40, 8: 60, 16: 80, 64: 160}
+"""Of LoRA and full fine-tuning with batches of 16 texts: from 26 passes over 24 texts to 7 over 384."""
+SETFIT_STEPS = 60
+"""Of 16 pairs each: a cap. One pass over the pairs of 24 texts takes half of them, of 48 texts twice as many."""
+RATES = {"SetFit": (5e-6, 2e-5, 1e-4), "LoRA": (1e-3, 2e-3, 5e-3), "fine-tuned": (1e-4, 2e-4, 5e-4)}
+ASKED, ROUNDS, STARTS = 24, 15, 20
+"""Active learning: labels that are asked for in each round, rounds after the first one, and starts."""
+
+DESCRIPTIONS = {
+    "sadness": "grief, loneliness, disappointment, guilt, shame, exhaustion, hopelessness, homesickness, regret",
+    "joy": "happiness, relief, pride, contentment, amusement, hope, excitement, satisfaction, confidence, peace",
+    "love": "affection, tenderness, longing, devotion, caring, compassion, romantic feeling, fondness",
+    "anger": "irritation, rage, resentment, indignation, envy, disgust, impatience, feeling insulted or wronged",
+    "fear": "worry, anxiety, panic, dread, nervousness, shyness, suspicion of danger, being unsettled",
+    "surprise": "astonishment, amazement, disbelief, shock, curiosity, being dazed or impressed",
+}
+"""From the definitions that the writers of the texts had."""
+WORDINGS: dict[str, Callable[[str], str]] = {
+    "the label's name": lambda name: name,
+    "a sentence with the name": lambda name: f"This person feels {name}.",
+    "a list of what it covers": lambda name: f"{name}: {DESCRIPTIONS[name]}",
+}
+
+
+@cache
+def splits() -> DatasetDict:
+    """Load the bundled texts."""
+    return et.load_splits("embedded")
+
+
+@cache
+def features() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the mean-pooled hidden states and the labels of train and validation."""
+    encoder, tokenizer = et.load_encoder("embedded"), et.load_tokenizer("embedded")
+    parts = DatasetDict({name: splits()[name] for name in ("train", "validation")})
+    extracted = et.extract_hidden_states(parts, encoder, tokenizer, pooling="mean", cache=False)
+    return {name: et.feature_matrix(extracted[name]) for name in parts}
+
+
+def rows_of_draw(y: np.ndarray, per_label: int, draw: int) -> np.ndarray:
+    """Return the rows of as many texts of each label; a larger number of the same draw has the smaller one's texts."""
+    random = np.random.default_rng(draw)
+    return np.concatenate([random.permutation(np.flatnonzero(y == label))[:per_label] for label in np.unique(y)])
+
+
+def drawn(per_label: int | None, draw: int) -> Dataset:
+    """Return the texts of a draw, or all."""
+    train = splits()["train"]
+    return train if per_label is None else train.select(rows_of_draw(features()["train"][1], per_label, draw))
+
+
+def zero_shot(wording: str) -> np.ndarray:
+    """Label each validation text with the description whose vector is nearest."""
+    names = splits()["train"].features["label"].names
+    described = Dataset.from_dict({"text": [WORDINGS[wording](name) for name in names], "label": range(len(names))})
+    encoder, tokenizer = et.load_encoder("embedded"), et.load_tokenizer("embedded")
+    X, _ = et.feature_matrix(et.extract_hidden_states(described, encoder, tokenizer, pooling="mean", cache=False))
+    unit, texts = (
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (X, features()["validation"][0])
+    )
+    return (texts @ unit.T).argmax(axis=1)
+
+
+def cheap(method: str, rows: np.ndarray) -> np.ndarray:
+    """Fit bag of words or a probe, each tuned by cross-validation on the few texts, and label validation."""
+    X, y = features()["train"]
+    if method == "probe":
+        return et.fit_probe(X[rows], y[rows], tune=True).predict(features()["validation"][0])
+    texts = splits()["train"].select(rows)["text"][:]
+    return et.fit_bag_of_words(texts, y[rows], tune=True).predict(splits()["validation"]["text"][:])
+
+
+def set_fit(train: Dataset, judged: Dataset, learning_rate: float, seed: int) -> np.ndarray:
+    """Move the texts of a label together with pairs, then fit a logistic regression on the moved vectors."""
+    import setfit
+
+    from emotion_tutorial.checkpoints import embedded_encoder_folder
+
+    model = setfit.SetFitModel.from_pretrained(str(embedded_encoder_folder()))
+    with TemporaryDirectory() as folder:
+        arguments = setfit.TrainingArguments(
+            folder,
+            batch_size=(16, 2),
+            max_steps=SETFIT_STEPS,
+            body_learning_rate=(learning_rate, learning_rate),
+            save_strategy="no",
+            report_to="none",
+            seed=seed,
+        )
+        setfit.Trainer(model, arguments, train_dataset=train.select_columns(["text", "label"])).train()
+    return np.asarray(model.predict(judged["text"][:], use_labels=False))
+
+
+def fine_tuned(train: Dataset, judged: Dataset, learning_rate: float, seed: int, *, lora: bool = False) -> np.ndarray:
+    """Train all weights, or the matrices of LoRA and the head."""
+    names = train.features["label"].names
+    set_seed(seed)  # of the head
+    tokenizer, model = et.load_tokenizer("embedded"), et.load_classifier("embedded", names)
+    trained: Any = model
+    if lora:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        config = LoraConfig(task_type=TaskType.SEQ_CLS, r=8, lora_alpha=8, target_modules=["query", "value"])
+        trained = get_peft_model(model, config)
+    few = STEPS.get(len(train) // len(names))
+    profile = et.get_profile("quick")
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            learning_rate=learning_rate,
+            per_device_train_batch_size=16 if few else profile.batch_size,
+            per_device_eval_batch_size=64,
+            max_steps=few or -1,
+            num_train_epochs=profile.epochs,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            save_strategy="no",
+            train_sampling_strategy="group_by_length",
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed,
+        )
+        tokenized = et.tokenize(DatasetDict(train=train, judged=judged), tokenizer)
+        trainer = Trainer(
+            trained,
+            arguments,
+            train_dataset=tokenized["train"],
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
+        trainer.train()
+        logits: Any = trainer.predict(tokenized["judged"]).predictions
+    return logits.argmax(axis=1)
+
+
+def scored(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
+    """Return both scores."""
+    y = dataset["label"][:]
+    macro = f1_score(y, predicted, average="macro", zero_division=0)
+    return {"macro_f1": float(macro), "accuracy": float(accuracy_score(y, predicted))}
+
+
+class Runs:
+    """What has been measured so far, in a file with a line for each run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.data = digest(splits()["train"], splits()["validation"])
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self.found = [json.loads(line) for line in lines]
+
+    def get(self, measure: Callable[[], dict[str, float]], **about: Any) -> dict[str, Any]:
+        """Return a run that is there, or measure and write it down."""
+        about |= {"data": self.data}
+        for run in self.found:
+            if about.items() <= run.items():
+                return run
+        start = time.perf_counter()
+        run = about | measure() | {"seconds": round(time.perf_counter() - start, 1)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(run) + "\n")
+        self.found.append(run)
+        print({name: value for name, value in run.items() if name != "data"}, flush=True)
+        return run
+
+
+TRAINABLE: dict[str, Callable[..., np.ndarray]] = {
+    "SetFit": set_fit,
+    "LoRA": lambda *args: fine_tuned(*args, lora=True),
+    "fine-tuned": fine_tuned,
+}
+
+
+def choose_rate(method: str, runs: Runs) -> float:
+    """Choose the learning rate of a method among three, without the draws and texts that are measured later."""
+    train = drawn(16, TUNED_ON)
+    y = features()["train"][1]
+    others = np.setdiff1d(np.arange(len(y)), rows_of_draw(y, 64, TUNED_ON))
+    judged = splits()["train"].select(np.random.default_rng(0).choice(others, 500, replace=False))
+
+    def measure(rate: float) -> float:
+        about = {"part": "choice", "method": method, "learning_rate": rate}
+        run = runs.get(lambda: scored(judged, TRAINABLE[method](train, judged, rate, TUNED_ON)), **about)
+        return run["macro_f1"]
+
+    return max(RATES[method], key=measure)
+
+
+def curve(runs: Runs, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Measure the cheap methods and these on every draw; of what takes long, first one draw of every size."""
+    validation = splits()["validation"]
+    majority = DummyClassifier().fit(*features()["train"]).predict(validation["text"][:])
+    yield runs.get(lambda: scored(validation, majority), part="curve", method="majority", per_label=0, draw=0)
+    for wording in WORDINGS:
+        about = {"part": "curve", "method": wording, "per_label": 0, "draw": 0}
+        yield runs.get(lambda wording=wording: scored(validation, zero_shot(wording)), **about)
+    for draw in range(DRAWS):
+        for per_label in PER_LABEL:
+            rows = rows_of_draw(features()["train"][1], per_label, draw)
+            for method in ("bag of words", "probe"):
+                about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
+                yield runs.get(lambda args=(method, rows): scored(validation, cheap(*args)), **about)
+    rates = {method: choose_rate(method, runs) for method in methods}
+    for draw in range(TRAINED_DRAWS):
+        for per_label in PER_LABEL:
+            for method in methods:
+                about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
+                args = (drawn(per_label, draw), validation, rates[method], draw)
+                yield runs.get(lambda fit=TRAINABLE[method], args=args: scored(validation, fit(*args)), **about)
+    # Bag of words, probe and full fine-tuning on all texts are those of benchmarks/results.py.
+    for method in (method for method in methods if method != "fine-tuned"):
+        about = {"part": "curve", "method": method, "per_label": -1, "draw": 0}
+        args = (drawn(None, 0), validation, rates[method], 0)
+        yield runs.get(lambda fit=TRAINABLE[method], args=args: scored(validation, fit(*args)), **about)
+
+
+def active_learning(start: int, uncertain: bool) -> list[float]:
+    """Return the macro F1 on validation after each round of labeling, of the least certain texts or of random ones."""
+    X, y = features()["train"]
+    X_valid, y_valid = features()["validation"]
+    random = np.random.default_rng(start)
+    labeled = random.permutation(len(y))[:ASKED]
+    found = []
+    for _ in range(ROUNDS + 1):
+        fitted = et.fit_probe(X[labeled], y[labeled])
+        found.append(float(f1_score(y_valid, fitted.predict(X_valid), average="macro", zero_division=0)))
+        others = np.setdiff1d(np.arange(len(y)), labeled)
+        probabilities: Any = np.sort(fitted.predict_proba(X[others]), axis=1)
+        margin = probabilities[:, -1] - probabilities[:, -2]  # small where two labels are about as probable
+        chosen = others[np.argsort(margin, kind="stable")] if uncertain else random.permutation(others)
+        labeled = np.concatenate([labeled, chosen[:ASKED]])
+    return found
+
+
+def label_rounds() -> pd.DataFrame:
+    """Run active learning and its rival from the same starts."""
+    rows = []
+    for start in range(STARTS):
+        for way in ("least certain", "random"):
+            found = active_learning(start, way == "least certain")
+            labels = ASKED * np.arange(1, len(found) + 1)
+            rows.append(pd.DataFrame({"way": way, "start": start, "labels": labels, "macro_f1": found}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--again", action="store_true", help="forget what was measured before")
+    parser.add_argument("--methods", nargs="+", choices=TRAINABLE, help="only measure these: two can run at once")
+    options = parser.parse_args()
+    if options.again:
+        RUNS.unlink(missing_ok=True)
+    start = time.perf_counter()
+    runs = Runs(RUNS)
+    measured = pd.DataFrame(curve(runs, options.methods or [*TRAINABLE])).drop(columns=["part", "data"])
+    if options.methods:
+        return
+    rounds = label_rounds()
+    seconds = sum(run["seconds"] for run in runs.found)
+    about = circumstances(splits(), et.get_profile("quick"), range(DRAWS), start, "setfit", "peft")
+    about["seconds"] = round(seconds + time.perf_counter() - start)
+    about["learning_rates"] = {method: choose_rate(method, runs) for method in TRAINABLE}
+    write("few labels", about, {FEW_LABELS: measured, ACTIVE_LEARNING: rounds})
+
+
+if __name__ == "__main__":
+    main()
