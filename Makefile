@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+HUB := .venv/.keras-hub
+
 .PHONY: notebooks test test-all lab docs site lint clean
 
 # Created again when the list of packages changes; otherwise nothing is installed.
@@ -17,7 +19,11 @@ notebooks: $(READY)  ## execute all notebooks on the profile, and build the site
 test: lint  ## lint, types, unit tests with coverage, notebooks
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
-test-all: lint  ## also what takes minutes: the notebooks on other data
+$(HUB): $(READY)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[keras-hub]"
+	touch $(HUB)
+
+test-all: $(HUB) lint  ## also what takes minutes: the notebooks on other data
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 lint: $(READY)

@@ -1,11 +1,14 @@
 """For unit tests and notebooks alike: no network, and everything that is written goes to a temporary folder."""
 
 import atexit
+import importlib.util
 import os
 import shutil
 import tempfile
 
 collect_ignore = ["examples/app.py"]  # it loads a model when it is imported; tests/test_demo.py does that
+if importlib.util.find_spec("keras_hub") is None:  # make test-all installs it
+    collect_ignore.append("examples/keras_hub.ipynb")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several tests at a time: a thread each, or they wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")

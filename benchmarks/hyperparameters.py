@@ -1,8 +1,8 @@
-"""Which hyperparameters: one at a time, on texts cut from train; then the chosen ones on test, a mean over seeds.
+"""Which hyperparameters: one at a time, on texts cut from train; then the chosen ones on validation, over seeds.
 
 A trial trains on `--texts` texts and is judged on 2,000 others, both of the training split. `--final` skips the trials,
-trains the named ones on the whole training split, once per seed, and judges on test. `mean` puts the head on the mean
-of the hidden states instead of on [CLS]; `head x5` gives the head five times the learning rate of the body.
+trains the named ones on the whole training split, once per seed, and judges on validation. `mean` puts the head on the
+mean of the hidden states instead of on [CLS]; `head x5` gives the head five times the learning rate of the body.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main() -> None:
     options: argparse.Namespace = parser.parse_args()
     splits = load_splits(options.data)
     if options.final:
-        splits = DatasetDict(train=splits["train"], validation=splits["test"])
+        splits = DatasetDict({name: splits[name] for name in ("train", "validation")})
     else:
         judged = min(2000, len(splits["train"]) // 4)
         cut = splits["train"].train_test_split(judged, seed=0, stratify_by_column="label")
@@ -119,7 +119,7 @@ def main() -> None:
     frame = pd.DataFrame(rows)
     found = {trial: mean_with_interval(frame[frame["trial"] == trial]) for trial in frame["trial"].unique()}
     table = pd.DataFrame(found).T.rename_axis("trial").reset_index()
-    judge = "of test" if options.final else "texts cut from train"
+    judge = "of validation" if options.final else "texts cut from train"
     print(f"\n{len(splits['train']):,} texts, seeds: {options.repeats}; on {len(splits['validation']):,} {judge}")
     print(table.to_string(index=False))
     print(table.to_json(orient="records"))

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, f1_score
 
 import emotion_tutorial as et
@@ -298,6 +299,67 @@ def timings(measured: Frame) -> dict[str, Any]:
     return found
 
 
+RIVALS = (
+    ("bag of words", "probe"),
+    *(("zero-shot", method) for method in ("probe", "SetFit", "fine-tuned")),
+    *(("probe", method) for method in ("SetFit", "LoRA", "fine-tuned")),
+    ("SetFit without pairs", "SetFit"),
+    *((method, "fine-tuned") for method in ("SetFit", "LoRA")),
+)
+"""The methods for few labels that are compared: the first is taken from the second."""
+ZERO_SHOT = "a list of what it covers"
+"""The wording that was to be used before any was measured."""
+
+
+def over_draws(values: npt.ArrayLike) -> dict[str, Any]:
+    """Return the mean, its 95% interval by Student's t, and what it is the mean of."""
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) == 1:
+        return {"value": float(x[0]), "draws": x.tolist()}
+    half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return {
+        "value": x.mean(),
+        "low": x.mean() - half,
+        "high": x.mean() + half,
+        "std": x.std(ddof=1),
+        "draws": x.tolist(),
+    }
+
+
+def few_labels(rows: Frame) -> dict[str, Any]:
+    """Return the macro F1 of each method for each number of texts per label, over the draws."""
+    found: dict[str, Any] = {}
+    for method in dict.fromkeys(rows["method"]):
+        for per_label, group in rows[rows["method"] == method].groupby("per_label"):
+            size = "all" if per_label == -1 else str(per_label)
+            found.setdefault(method, {})[size] = over_draws(group.sort_values("draw")["macro_f1"])
+    return found
+
+
+def few_label_differences(rows: Frame) -> dict[str, Any]:
+    """Compare methods on the draws that both have; what needs no draw is compared with each of them."""
+    few = rows[rows["per_label"] > 0]
+    scores = few.pivot_table("macro_f1", ["per_label", "draw"], "method").rename(columns=str)
+    scores["zero-shot"] = rows.loc[rows["method"] == ZERO_SHOT, "macro_f1"].iloc[0]
+    found: dict[str, Any] = {}
+    for a, b in RIVALS:
+        change = (scores[b] - scores[a]).dropna()
+        found[f"{b} - {a}"] = {str(n): over_draws(group) for n, group in change.groupby("per_label")}
+    return found
+
+
+def active_learning(rows: Frame) -> dict[str, Any]:
+    """Return the macro F1 after each round of labeling, for both ways to choose, and their difference."""
+    scores = rows.pivot_table("macro_f1", ["labels", "start"], "way").rename(columns=str)
+    scores["difference"] = scores["least certain"] - scores["random"]
+    found: dict[str, Any] = {}
+    for way in scores:
+        for labels, group in scores[way].groupby("labels"):
+            cell = over_draws(group)
+            found.setdefault(str(way), {})[str(labels)] = {name: cell[name] for name in ("value", "low", "high", "std")}
+    return found | {"starts": int(rows["start"].nunique())}
+
+
 Summary = Callable[[Frame], dict[str, Any]]
 OF_FILES: dict[str, dict[str, Summary]] = {
     "predictions": {
@@ -312,5 +374,7 @@ OF_FILES: dict[str, dict[str, Summary]] = {
     "deletions": {"deletions": deletions},
     "speed": {"speed": speed, "equivalence": equivalence, "int8_layers": int8_layers},
     "timings": {"timings": timings},
+    "few_labels": {"few_labels": few_labels, "few_label_differences": few_label_differences},
+    "active_learning": {"active_learning": active_learning},
 }
 """The parquet files beside docs/results.json, and what computes each of its keys from them."""

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from results import LABEL_ERRORS, RESULTS, ROOT
-from summaries import KINDS
+from summaries import KINDS, ZERO_SHOT
 
 import emotion_tutorial as et
 
@@ -32,6 +32,8 @@ METHODS = {
     "fine-tuned": "fine-tuned, mean of three seeds",
 }
 DRAWN = ("bag of words", "probe", "fine-tuned")
+FEW_LABEL_METHODS = ("bag of words", "probe", "SetFit without pairs", "SetFit", "LoRA", "fine-tuned")
+FEW_LABEL_SIZES = ("4", "8", "16", "64")
 DATA = {"bundled": "bundled texts", "tweets": "tweets"}
 DELETED_WORDS = {
     "top": "the word with the highest attribution",
@@ -181,6 +183,33 @@ def layer_table(results: dict[str, Any]) -> str:
     return table(("layers in int8", "validation accuracy in %", change, "labels unlike torch's in float32", "MB"), rows)
 
 
+def few_label_table(results: dict[str, Any]) -> str:
+    """Return the macro F1 of each method for each number of labels, with the standard deviation over draws."""
+    found, on_all = results["few_labels"], results["scores"]["bundled"]["validation"]
+    rows = []
+    for method in FEW_LABEL_METHODS:
+        cells = dict(found[method])
+        if method in on_all:
+            cells["all"] = {"value": on_all[method]["macro_f1"], "draws": []}
+        draws = len(cells[FEW_LABEL_SIZES[0]]["draws"])
+        ordered = [cells[size] for size in (*FEW_LABEL_SIZES, "all")]
+        shown = (f"{cell['value']:.2f}" + (f" ± {cell['std']:.2f}" if "std" in cell else "") for cell in ordered)
+        rows.append([method, str(draws), *shown])
+    texts = results["parts"]["few labels"]["rows"]["train"]
+    sizes = (f"{size} per label" for size in FEW_LABEL_SIZES)
+    return table(("macro F1 on validation", "draws", *sizes, f"all {texts:,} texts"), rows)
+
+
+def few_label_difference_table(results: dict[str, Any]) -> str:
+    """Return the differences between methods on the same draws, in points of macro F1."""
+    rows = []
+    for pair, cells in results["few_label_differences"].items():
+        shown = (f"{100 * c['value']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})" for c in cells.values())
+        rows.append([pair.replace(" - ", " minus "), str(len(cells[FEW_LABEL_SIZES[0]]["draws"])), *shown])
+    sizes = (f"{size} per label" for size in FEW_LABEL_SIZES)
+    return table(("points of macro F1, 95% interval over draws", "draws", *sizes), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "validation": ("scores", lambda results: score_table(results, "validation")),
     "test": ("scores", lambda results: score_table(results, "test")),
@@ -194,6 +223,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed", speed_table),
     "equivalence": ("equivalence", equivalence_table),
     "int8_layers": ("int8_layers", layer_table),
+    "few_labels": ("few_labels", few_label_table),
+    "few_label_differences": ("few_label_differences", few_label_difference_table),
 }
 """Each table, with the key of docs/results.json that it needs."""
 
@@ -427,6 +458,58 @@ def name_points(ax: Axes, x: "pd.Series[float]", scores: pd.DataFrame) -> None:
     ax.set(ylim=(scores["low"].min() - 4, top + step * (len(ways) + 1)), xlim=(x.min() / 1.3, 2 * x.max()))
 
 
+def draw_few_labels(results: dict[str, Any]) -> Figure:
+    """Draw the macro F1 of each method against the number of labels: every draw, and the means."""
+    found, on_all = results["few_labels"], results["scores"]["bundled"]["validation"]
+    figure, ax = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
+    sizes = [*FEW_LABEL_SIZES, "all"]
+    for i, method in enumerate(method for method in FEW_LABEL_METHODS if method in et.METHOD_COLORS):
+        cells = dict(found[method])
+        if method in on_all:
+            cells["all"] = {"value": on_all[method]["macro_f1"], "draws": []}
+        color = et.METHOD_COLORS[method]
+        x = np.arange(len(sizes)) + 0.09 * (i - 2)
+        ax.plot(x, [cells[size]["value"] for size in sizes], "o-", color=color, label=method)
+        for position, size in zip(x[:-1], FEW_LABEL_SIZES, strict=True):
+            draws = cells[size]["draws"]
+            ax.plot([position] * len(draws), draws, "_", color=color, markersize=7, alpha=0.5)
+    lines = {"majority": found["majority"]["0"]["value"], "zero-shot": found[ZERO_SHOT]["0"]["value"]}
+    for method, value in lines.items():
+        ax.axhline(value, color=et.METHOD_COLORS[method], linestyle="--", linewidth=1.2)
+        name = "no labels: nearest description" if method == "zero-shot" else "always the most common label"
+        ax.text(-0.35, value + 0.008, name, color=et.METHOD_COLORS[method], fontsize=8)
+    texts = results["parts"]["few labels"]["rows"]["train"]
+    ax.set_xticks(range(len(sizes)), [*FEW_LABEL_SIZES, f"all {texts:,} texts"])
+    ax.set(xlabel="training texts per label", ylabel="macro F1 on validation", xlim=(-0.4, 4.4), ylim=(0, 0.75))
+    ax.set_title("With few labels, a description is hard to beat", loc="left", pad=28)
+    ax.legend(ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9, columnspacing=1)
+    ax.grid(axis="y", color="0.92")
+    return figure
+
+
+def draw_active_learning(results: dict[str, Any]) -> Figure:
+    """Draw the score against the number of labels for both ways to choose texts, and their difference."""
+    found = results["active_learning"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), width_ratios=(1, 1), layout="constrained")
+    for way, style in (("random", "o--"), ("least certain", "s-")):
+        cells = pd.DataFrame(found[way]).T
+        color = et.METHOD_COLORS["probe"] if way == "least certain" else "0.45"
+        left.plot(cells.index.astype(int), cells["value"], style, color=color, markersize=4, label=way)
+    left.set(xlabel="labeled texts", ylabel="macro F1 on validation")
+    left.set_title(f"A probe, mean of {found['starts']} starts", loc="left")
+    left.legend(title="texts are chosen")
+    cells = 100 * pd.DataFrame(found["difference"]).T
+    x = cells.index.astype(int)
+    right.vlines(x, cells["low"], cells["high"], color=et.METHOD_COLORS["probe"], linewidth=2.5, alpha=0.6)
+    right.plot(x, cells["value"], "s", color=et.METHOD_COLORS["probe"], markersize=4)
+    right.axhline(0, color="0.6", linewidth=1)
+    right.set(xlabel="labeled texts", ylabel="points of macro F1 (bars: 95% interval)")
+    right.set_title("Least certain minus random", loc="left")
+    for ax in (left, right):
+        ax.grid(axis="y", color="0.92")
+    return figure
+
+
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "results": ("scores", draw_scores),
     "seeds": ("scores", draw_seeds),
@@ -436,6 +519,8 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "label_errors": ("label_errors", draw_label_errors),
     "deletions": ("deletions", draw_deletions),
     "speed": ("speed", draw_speed),
+    "few_labels": ("few_labels", draw_few_labels),
+    "active_learning": ("active_learning", draw_active_learning),
 }
 """Each figure, by its name in docs/images, with the key of docs/results.json that it needs."""
 

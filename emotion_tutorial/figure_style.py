@@ -22,6 +22,7 @@ METHOD_COLORS = {
     "probe": "#56B4E9",
     "fine-tuned": ORANGE,
     "combined": "#009E73",
+    "zero-shot": "#000000",
     "SetFit": "#CC79A7",
     "LoRA": BLUE,
 }

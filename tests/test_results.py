@@ -15,8 +15,22 @@ from emotion_tutorial.caching import digest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from few_labels import Runs, rows_of_draw  # noqa: E402
 from results import PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
-from summaries import INT8, NAMES, PLAIN, REFERENCE, equivalence, int8_layers, speed, timings  # noqa: E402
+from summaries import (  # noqa: E402
+    INT8,
+    NAMES,
+    PLAIN,
+    REFERENCE,
+    ZERO_SHOT,
+    active_learning,
+    equivalence,
+    few_label_differences,
+    few_labels,
+    int8_layers,
+    speed,
+    timings,
+)
 from tables import draw_speed, pages, refresh, tables, write_tables  # noqa: E402
 
 
@@ -35,7 +49,7 @@ def test_numbers_follow_from_the_predictions(results):
 
 
 def test_numbers_are_of_the_texts_and_settings_as_they_are(results, corpus):
-    assert results["parts"].keys() == {*PARTS, "speed"}
+    assert results["parts"].keys() == {*PARTS, "speed", "few labels"}
     for name, part in results["parts"].items():
         profile = et.get_profile("real" if "tweets" in name else "quick")
         assert part["settings"].items() >= (profile.hyperparameters | {"seed": part["settings"]["seed"]}).items()
@@ -137,3 +151,74 @@ def test_speed_is_shown_in_tables_and_in_a_figure(tmp_path):
     names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
     assert names.keys() == ways.keys()
     assert not any(a.overlaps(b) for a, b in combinations(names.values(), 2))
+
+
+def runs_of_few_labels() -> pd.DataFrame:
+    """Return ten draws of two methods, and the first five of the others; each adds a point to the luck of the draw."""
+    luck = np.random.default_rng(0).normal(0.4, 0.1, 10)
+    methods = {"bag of words": 10, "probe": 10, "SetFit": 5, "LoRA": 5, "fine-tuned": 5, "SetFit without pairs": 10}
+    rows = [
+        {"method": method, "per_label": 8, "draw": draw, "macro_f1": luck[draw] + 0.01 * i}
+        for i, (method, draws) in enumerate(methods.items())
+        for draw in range(draws)
+    ]
+    return pd.DataFrame([*rows, {"method": ZERO_SHOT, "per_label": 0, "draw": 0, "macro_f1": 0.3}])
+
+
+def test_few_labels_are_summarized_over_draws():
+    rows = runs_of_few_labels().sample(frac=1, random_state=0)
+    found = few_labels(rows)
+    cell, draws = found["probe"]["8"], rows.query("method == 'probe'").sort_values("draw")["macro_f1"]
+    assert cell["draws"] == draws.tolist()
+    assert cell["value"] == pytest.approx(draws.mean())
+    assert cell["low"] < cell["value"] < cell["high"]
+    assert found[ZERO_SHOT] == {"0": {"value": 0.3, "draws": [0.3]}}
+
+
+def test_methods_are_compared_on_the_draws_that_both_have():
+    found = few_label_differences(runs_of_few_labels())
+    for pair, points, draws in (
+        ("probe - bag of words", 1, 10),
+        ("fine-tuned - probe", 3, 5),
+        ("SetFit - probe", 1, 5),
+    ):
+        cell = found[pair]["8"]
+        assert len(cell["draws"]) == draws
+        assert cell["value"] == pytest.approx(points / 100)
+        assert cell["high"] - cell["low"] < 1e-6  # the luck of a draw is the same for both
+    assert found["probe - zero-shot"]["8"]["high"] - found["probe - zero-shot"]["8"]["low"] > 0.05
+
+
+def test_rounds_of_labeling_are_compared_from_the_same_starts():
+    rows = pd.DataFrame({"way": ["random", "least certain"] * 3, "start": [0, 0, 1, 1, 2, 2], "labels": 24})
+    rows["macro_f1"] = [0.1, 0.2, 0.5, 0.6, 0.3, 0.4]
+    found = active_learning(rows)
+    assert found["starts"] == 3
+    assert found["difference"]["24"]["value"] == pytest.approx(0.1)
+    assert found["difference"]["24"]["std"] == pytest.approx(0)
+    assert found["random"]["24"]["std"] == pytest.approx(0.2)
+
+
+def test_draws_are_balanced_and_a_larger_one_has_the_smaller():
+    y = np.repeat([0, 1, 2], [50, 9, 30])
+    small, large = rows_of_draw(y, 4, 1), rows_of_draw(y, 16, 1)
+    assert np.bincount(y[small]).tolist() == [4, 4, 4]
+    assert np.bincount(y[large]).tolist() == [16, 9, 16]  # as many as there are
+    assert {*small} < {*large}
+    assert {*rows_of_draw(y, 4, 2)} != {*small}
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path):
+    measured = []
+
+    def measure() -> dict[str, float]:
+        measured.append(1)
+        return {"macro_f1": 0.5}
+
+    for _ in range(2):
+        runs = Runs(tmp_path / "build" / "runs.jsonl")  # another process reads what the first has written
+        run = runs.get(measure, method="probe", draw=0)
+    assert len(measured) == 1
+    assert run["macro_f1"] == 0.5
+    runs.get(measure, method="probe", draw=1)
+    assert len(measured) == 2

@@ -50,6 +50,29 @@ def test_nothing_is_trusted_or_unpickled():
     assert not [path for path in SOURCES if re.search(unsafe, path.read_text("utf-8"))]
 
 
+def test_a_keras_file_with_a_torch_module_is_refused(tmp_path):
+    script = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+import keras, torch
+layer = keras.layers.TorchModuleWrapper(torch.nn.Linear(2, 2))
+keras.Sequential([keras.Input((2,)), layer]).save(sys.argv[1])
+keras.saving.load_model(sys.argv[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.keras")], capture_output=True, text=True, check=False
+    )
+    assert (tmp_path / "a.keras").is_file()
+    assert "arbitrary code execution" in done.stderr
+
+
+def test_notebooks_keep_no_pickle():
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            code = cell.source if cell.cell_type == "code" else ""
+            assert not re.search(r"\.keras[\"']|torch\.save\(|pickle\.|joblib\.|by_pairs\.(save|push)", code), code
+
+
 def test_no_shell():
     cells = [
         cell.source for path in (ROOT / "notebooks").glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells

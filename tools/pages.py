@@ -8,6 +8,7 @@
 import argparse
 import hashlib
 import html
+import importlib.util
 import io
 import itertools
 import os
@@ -34,7 +35,7 @@ MAX_FIGURE_BYTES = 200_000
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT.get("urls", {}).get("Repository")
 INSTALL = """!git clone --depth 1 {0} course
-%pip install --quiet "./course[demo,embedded,keras,notebooks,onnx,serve]"
+%pip install --quiet "./course[demo,embedded,fewshot,keras,notebooks,onnx,serve]"
 %cd course/{1}"""
 WARNING = re.compile(r"^.*?:\d+: (\w+Warning: .*)$", re.MULTILINE)
 
@@ -43,6 +44,11 @@ def notebook_paths(only: str = "") -> list[Path]:
     """Return the notebooks whose names begin so: the lessons, each before its solutions, then the examples."""
     folders = [ROOT / "notebooks", ROOT / "notebooks" / "solutions", ROOT / "examples"]
     return [path for folder in folders for path in sorted(folder.glob(f"{only}*.ipynb"))]
+
+
+def can_run(path: Path) -> bool:
+    """Say whether what a notebook needs is installed. Without it, its page stays as it is."""
+    return path.stem != "keras_hub" or importlib.util.find_spec("keras_hub") is not None
 
 
 def page_name(path: Path) -> str:
@@ -198,6 +204,7 @@ def main() -> None:
         # Notebooks run in their own folder: a path given to this command is relative to here.
         if (value := os.environ.get(name)) and (Path(value).exists() or name.endswith("ARTIFACTS")):
             os.environ[name] = str(Path(value).resolve())
+    runnable = [path for path in notebook_paths(options.only) if can_run(path)]
     folder = ROOT / "build" / "pages" if options.kind == "notebooks" else ROOT
     if options.kind == "notebooks":
         shutil.rmtree(folder, ignore_errors=True)
@@ -205,14 +212,14 @@ def main() -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("artifacts", ".*"))
         for name in ("CHANGELOG.md", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
-        write_pages(notebook_paths(options.only), folder / "docs")
+        write_pages(runnable, folder / "docs")
     elif options.kind == "docs":
         for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
             os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
         with tempfile.TemporaryDirectory() as artifacts:
             # Trained again, so that the pages show a training and not what is left of an earlier one.
             os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = artifacts
-            write_pages(notebook_paths(options.only), DOCS)
+            write_pages(runnable, DOCS)
     build_site(folder / "docs", ROOT / "build" / "site")
 
 
