@@ -461,26 +461,31 @@ def name_points(ax: Axes, x: "pd.Series[float]", scores: pd.DataFrame) -> None:
 def draw_few_labels(results: dict[str, Any]) -> Figure:
     """Draw the macro F1 of each method against the number of labels: every draw, and the means."""
     found, on_all = results["few_labels"], results["scores"]["bundled"]["validation"]
-    figure, ax = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
-    sizes = [*FEW_LABEL_SIZES, "all"]
-    for i, method in enumerate(method for method in FEW_LABEL_METHODS if method in et.METHOD_COLORS):
-        cells = dict(found[method])
-        if method in on_all:
-            cells["all"] = {"value": on_all[method]["macro_f1"], "draws": []}
-        color = et.METHOD_COLORS[method]
-        x = np.arange(len(sizes)) + 0.09 * (i - 2)
-        ax.plot(x, [cells[size]["value"] for size in sizes], "o-", color=color, label=method)
-        for position, size in zip(x[:-1], FEW_LABEL_SIZES, strict=True):
+    labels, every = results["parts"]["few labels"]["labels"], results["parts"]["few labels"]["rows"]["train"]
+    numbers = np.array([labels * int(size) for size in FEW_LABEL_SIZES])
+    figure, ax = plt.subplots(figsize=(7.6, 4.8), layout="constrained")
+    drawn = [method for method in FEW_LABEL_METHODS if method in et.METHOD_COLORS]
+    for i, (method, marker) in enumerate(zip(drawn, "osD^v", strict=False)):
+        cells, color = found[method], et.METHOD_COLORS[method]
+        means = [cells[size]["value"] for size in FEW_LABEL_SIZES]
+        last = on_all[method]["macro_f1"] if method in on_all else cells["all"]["value"]
+        x = numbers * 1.04 ** (i - 2)  # beside each other, as some are equal
+        ax.plot(x, means, f"{marker}-", color=color, label=method, markersize=6)
+        ax.plot([x[-1], every], [means[-1], last], ":", color=color, linewidth=1.2)
+        ax.plot(every, last, marker, color=color, markersize=6, clip_on=False)
+        for position, size in zip(x, FEW_LABEL_SIZES, strict=True):
             draws = cells[size]["draws"]
             ax.plot([position] * len(draws), draws, "_", color=color, markersize=7, alpha=0.5)
     lines = {"majority": found["majority"]["0"]["value"], "zero-shot": found[ZERO_SHOT]["0"]["value"]}
     for method, value in lines.items():
         ax.axhline(value, color=et.METHOD_COLORS[method], linestyle="--", linewidth=1.2)
         name = "no labels: nearest description" if method == "zero-shot" else "always the most common label"
-        ax.text(-0.35, value + 0.008, name, color=et.METHOD_COLORS[method], fontsize=8)
-    texts = results["parts"]["few labels"]["rows"]["train"]
-    ax.set_xticks(range(len(sizes)), [*FEW_LABEL_SIZES, f"all {texts:,} texts"])
-    ax.set(xlabel="training texts per label", ylabel="macro F1 on validation", xlim=(-0.4, 4.4), ylim=(0, 0.75))
+        ax.text(19, value + 0.008, name, color="0.4" if method == "majority" else "black", fontsize=8)
+    ax.set_xscale("log")
+    names = [f"{number}\n{size} of each" for number, size in zip(numbers, FEW_LABEL_SIZES, strict=True)]
+    ax.set_xticks([*numbers, every], [*names, f"{every:,}\nall texts"])
+    ax.minorticks_off()
+    ax.set(xlabel="labels (log scale)", ylabel="macro F1 on validation", xlim=(18, 1.1 * every), ylim=(0, 0.75))
     ax.set_title("With few labels, a description is hard to beat", loc="left", pad=28)
     ax.legend(ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9, columnspacing=1)
     ax.grid(axis="y", color="0.92")
@@ -495,9 +500,12 @@ def draw_active_learning(results: dict[str, Any]) -> Figure:
         cells = pd.DataFrame(found[way]).T
         color = et.METHOD_COLORS["probe"] if way == "least certain" else "0.45"
         left.plot(cells.index.astype(int), cells["value"], style, color=color, markersize=4, label=way)
+    described = results["few_labels"][ZERO_SHOT]["0"]["value"]
+    left.axhline(described, color=et.METHOD_COLORS["zero-shot"], linestyle="--", linewidth=1.2)
+    left.text(20, described + 0.004, "no labels: nearest description", fontsize=8)
     left.set(xlabel="labeled texts", ylabel="macro F1 on validation")
     left.set_title(f"A probe, mean of {found['starts']} starts", loc="left")
-    left.legend(title="texts are chosen")
+    left.legend(title="texts are chosen", loc="lower right")
     cells = 100 * pd.DataFrame(found["difference"]).T
     x = cells.index.astype(int)
     right.vlines(x, cells["low"], cells["high"], color=et.METHOD_COLORS["probe"], linewidth=2.5, alpha=0.6)
