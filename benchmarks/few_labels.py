@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -189,9 +189,9 @@ def fine_tuned(train: Dataset, judged: Dataset, learning_rate: float, seed: int,
     return logits.argmax(axis=1)
 
 
-def scored(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
-    """Return both scores."""
-    y = dataset["label"][:]
+def scored(dataset: Dataset, predict: Callable[..., np.ndarray], *args: Any) -> dict[str, float]:
+    """Return both scores of what is predicted for a data set."""
+    y, predicted = dataset["label"][:], predict(*args)
     macro = f1_score(y, predicted, average="macro", zero_division=0)
     return {"macro_f1": float(macro), "accuracy": float(accuracy_score(y, predicted))}
 
@@ -238,7 +238,7 @@ def try_rates(method: str, runs: Runs) -> dict[str, float]:
     for rate in OTHERS[method]:
         about = {"part": "rates", "method": method, "learning_rate": rate}
         args = (train, judged, rate, TRIED_ON)
-        run = runs.get(lambda args=args: scored(judged, TRAINABLE[method](*args)), **about)
+        run = runs.get(partial(scored, judged, TRAINABLE[method], *args), **about)
         found[str(rate)] = round(run["macro_f1"], 4)
     return found
 
@@ -246,31 +246,32 @@ def try_rates(method: str, runs: Runs) -> dict[str, float]:
 def curve(runs: Runs, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Measure the cheap methods and these on every draw; of what takes long, first one draw of every size."""
     validation = splits()["validation"]
-    majority = DummyClassifier().fit(*features()["train"]).predict(validation["text"][:])
-    yield runs.get(lambda: scored(validation, majority), part="curve", method="majority", per_label=0, draw=0)
+    majority = DummyClassifier().fit(*features()["train"])
+    about = {"part": "curve", "method": "majority", "per_label": 0, "draw": 0}
+    yield runs.get(partial(scored, validation, majority.predict, validation["text"][:]), **about)
     for wording in WORDINGS:
         about = {"part": "curve", "method": wording, "per_label": 0, "draw": 0}
-        yield runs.get(lambda wording=wording: scored(validation, zero_shot(wording)), **about)
+        yield runs.get(partial(scored, validation, zero_shot, wording), **about)
     for draw in range(DRAWS):
         for per_label in PER_LABEL:
             rows = rows_of_draw(features()["train"][1], per_label, draw)
             for method in CHEAP:
                 about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
-                yield runs.get(lambda args=(method, rows): scored(validation, cheap(*args)), **about)
+                yield runs.get(partial(scored, validation, cheap, method, rows), **about)
     for draw in range(TRAINED_DRAWS):
         for per_label in PER_LABEL:
             for method in methods:
                 about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
                 args = (drawn(per_label, draw), validation, USUAL[method], draw)
-                yield runs.get(lambda fit=TRAINABLE[method], args=args: scored(validation, fit(*args)), **about)
+                yield runs.get(partial(scored, validation, TRAINABLE[method], *args), **about)
     # Bag of words, probe and full fine-tuning on all texts are those of benchmarks/results.py.
     every = np.arange(len(splits()["train"]))
     about = {"part": "curve", "method": "SetFit without pairs", "per_label": -1, "draw": 0}
-    yield runs.get(lambda: scored(validation, cheap("SetFit without pairs", every)), **about)
+    yield runs.get(partial(scored, validation, cheap, "SetFit without pairs", every), **about)
     for method in (method for method in methods if method != "fine-tuned"):
         about = {"part": "curve", "method": method, "per_label": -1, "draw": 0}
         args = (drawn(None, 0), validation, USUAL[method], 0)
-        yield runs.get(lambda fit=TRAINABLE[method], args=args: scored(validation, fit(*args)), **about)
+        yield runs.get(partial(scored, validation, TRAINABLE[method], *args), **about)
 
 
 def active_learning(start: int, uncertain: bool) -> list[float]:

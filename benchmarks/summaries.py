@@ -300,11 +300,10 @@ def timings(measured: Frame) -> dict[str, Any]:
 
 
 RIVALS = (
-    ("bag of words", "probe"),
     *(("zero-shot", method) for method in ("probe", "SetFit", "fine-tuned")),
-    *(("probe", method) for method in ("SetFit", "LoRA", "fine-tuned")),
+    *(("probe", method) for method in ("SetFit without pairs", "SetFit", "fine-tuned")),
     ("SetFit without pairs", "SetFit"),
-    *((method, "fine-tuned") for method in ("SetFit", "LoRA")),
+    ("SetFit", "fine-tuned"),
 )
 """The methods for few labels that are compared: the first is taken from the second."""
 ZERO_SHOT = "a list of what it covers"
