@@ -178,7 +178,7 @@ def test_few_labels_are_summarized_over_draws():
 def test_methods_are_compared_on_the_draws_that_both_have():
     found = few_label_differences(runs_of_few_labels())
     for pair, points, draws in (
-        ("probe - bag of words", 1, 10),
+        ("SetFit without pairs - probe", 4, 10),
         ("fine-tuned - probe", 3, 5),
         ("SetFit - probe", 1, 5),
     ):
