@@ -6,8 +6,8 @@ of these. Their learning rates are the usual ones; how much others would change 
 learning starts from as many random texts and asks for the least certain ones.
 
 Each run is written into build/results/few_labels.jsonl as soon as it is done, so that an interrupted measurement goes
-on where it was. When all are there, docs/few_labels.parquet and docs/results.json are written. `python
-benchmarks/tables.py` then makes the table and the figures.
+on where it was. When all are there, docs/few_labels.parquet and docs/results.json are written, and what is there is not
+measured again, unless `--again METHOD` asks for it. `python benchmarks/tables.py` then makes the tables and figures.
 """
 
 import argparse
@@ -197,13 +197,15 @@ def scored(dataset: Dataset, predict: Callable[..., np.ndarray], *args: Any) -> 
 
 
 class Runs:
-    """What has been measured so far, in a file with a line for each run."""
+    """What has been measured so far: in the file of results, and in one with a line for each run since then."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, results: Path, again: Sequence[str] = ()):
         self.path = path
         self.data = digest(splits()["train"], splits()["validation"])
+        rows = pd.read_parquet(results).drop(columns="part").to_dict("records") if results.is_file() else []
+        before = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        self.found = [json.loads(line) for line in lines]
+        self.found = [run for run in before if run["method"] not in again] + [json.loads(line) for line in lines]
 
     def get(self, measure: Callable[[], dict[str, float]], **about: Any) -> dict[str, Any]:
         """Return a run that is there, or measure and write it down."""
@@ -236,7 +238,7 @@ def try_rates(method: str, runs: Runs) -> dict[str, float]:
     judged = splits()["train"].select(np.random.default_rng(0).choice(others, 500, replace=False))
     found = {}
     for rate in OTHERS[method]:
-        about = {"part": "rates", "method": method, "learning_rate": rate}
+        about = {"what": "rates", "method": method, "learning_rate": rate}
         args = (train, judged, rate, TRIED_ON)
         run = runs.get(partial(scored, judged, TRAINABLE[method], *args), **about)
         found[str(rate)] = round(run["macro_f1"], 4)
@@ -247,29 +249,29 @@ def curve(runs: Runs, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Measure the cheap methods and these on every draw; of what takes long, first one draw of every size."""
     validation = splits()["validation"]
     majority = DummyClassifier().fit(*features()["train"])
-    about = {"part": "curve", "method": "majority", "per_label": 0, "draw": 0}
+    about = {"what": "curve", "method": "majority", "per_label": 0, "draw": 0}
     yield runs.get(partial(scored, validation, majority.predict, validation["text"][:]), **about)
     for wording in WORDINGS:
-        about = {"part": "curve", "method": wording, "per_label": 0, "draw": 0}
+        about = {"what": "curve", "method": wording, "per_label": 0, "draw": 0}
         yield runs.get(partial(scored, validation, zero_shot, wording), **about)
     for draw in range(DRAWS):
         for per_label in PER_LABEL:
             rows = rows_of_draw(features()["train"][1], per_label, draw)
             for method in CHEAP:
-                about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
+                about = {"what": "curve", "method": method, "per_label": per_label, "draw": draw}
                 yield runs.get(partial(scored, validation, cheap, method, rows), **about)
     for draw in range(TRAINED_DRAWS):
         for per_label in PER_LABEL:
             for method in methods:
-                about = {"part": "curve", "method": method, "per_label": per_label, "draw": draw}
+                about = {"what": "curve", "method": method, "per_label": per_label, "draw": draw}
                 args = (drawn(per_label, draw), validation, USUAL[method], draw)
                 yield runs.get(partial(scored, validation, TRAINABLE[method], *args), **about)
     # Bag of words, probe and full fine-tuning on all texts are those of benchmarks/results.py.
     every = np.arange(len(splits()["train"]))
-    about = {"part": "curve", "method": "SetFit without pairs", "per_label": -1, "draw": 0}
+    about = {"what": "curve", "method": "SetFit without pairs", "per_label": -1, "draw": 0}
     yield runs.get(partial(scored, validation, cheap, "SetFit without pairs", every), **about)
     for method in (method for method in methods if method != "fine-tuned"):
-        about = {"part": "curve", "method": method, "per_label": -1, "draw": 0}
+        about = {"what": "curve", "method": method, "per_label": -1, "draw": 0}
         args = (drawn(None, 0), validation, USUAL[method], 0)
         yield runs.get(partial(scored, validation, TRAINABLE[method], *args), **about)
 
@@ -306,24 +308,24 @@ def label_rounds() -> pd.DataFrame:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--again", action="store_true", help="forget what was measured before")
+    parser.add_argument("--again", nargs="+", default=[], help="forget the results of these methods")
     parser.add_argument("--methods", nargs="+", choices=TRAINABLE, help="only measure these: two can run at once")
     options = parser.parse_args()
-    if options.again:
-        RUNS.unlink(missing_ok=True)
     start = time.perf_counter()
-    runs = Runs(RUNS)
-    measured = pd.DataFrame(curve(runs, options.methods or [*TRAINABLE])).drop(columns=["part", "data"])
+    runs = Runs(RUNS, FEW_LABELS, options.again)
+    measured = [*curve(runs, options.methods or [*TRAINABLE])]
     if options.methods:
         return
+    other_rates = {method: try_rates(method, runs) for method in TRAINABLE}
+    measured += [run for run in runs.found if run["what"] == "rates"]
     rounds = label_rounds()
     seconds = sum(run["seconds"] for run in runs.found)
     about = circumstances(splits(), et.get_profile("quick"), range(DRAWS), start, "setfit", "peft")
     about["seconds"] = round(seconds + time.perf_counter() - start)
     about["labels"] = splits()["train"].features["label"].num_classes
     about["learning_rates"] = USUAL
-    about["other_rates"] = {method: try_rates(method, runs) for method in TRAINABLE}
-    write("few labels", about, {FEW_LABELS: measured, ACTIVE_LEARNING: rounds})
+    about["other_rates"] = other_rates
+    write("few labels", about, {FEW_LABELS: pd.DataFrame(measured), ACTIVE_LEARNING: rounds})
 
 
 if __name__ == "__main__":

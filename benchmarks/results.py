@@ -243,7 +243,9 @@ def write(part: str, about: dict[str, Any], found: dict[Path, Rows]) -> dict[str
         before = read(path)
         others, rows = before[before["part"] != part], rows.assign(part=part)
         kept = pd.concat([others, rows], ignore_index=True) if len(others) else rows
-        few_values = [name for name in ("part", "method", "data", "split", "without", "measure") if name in kept]
+        few_values = [
+            name for name in ("part", "method", "data", "split", "without", "measure", "what") if name in kept
+        ]
         kept.astype(dict.fromkeys(few_values, "category")).to_parquet(path, compression="zstd")
     file = path.with_name(RESULTS.name)
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -328,9 +328,10 @@ def over_draws(values: npt.ArrayLike) -> dict[str, Any]:
 def few_labels(rows: Frame) -> dict[str, Any]:
     """Return the macro F1 of each method for each number of texts per label, over the draws."""
     found: dict[str, Any] = {}
+    rows = rows[rows["what"] == "curve"]
     for method in dict.fromkeys(rows["method"]):
         for per_label, group in rows[rows["method"] == method].groupby("per_label"):
-            size = "all" if per_label == -1 else str(per_label)
+            size = "all" if per_label == -1 else str(int(per_label))
             found.setdefault(method, {})[size] = over_draws(group.sort_values("draw")["macro_f1"])
     return found
 
@@ -343,7 +344,7 @@ def few_label_differences(rows: Frame) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for a, b in RIVALS:
         change = (scores[b] - scores[a]).dropna()
-        found[f"{b} - {a}"] = {str(n): over_draws(group) for n, group in change.groupby("per_label")}
+        found[f"{b} - {a}"] = {str(int(n)): over_draws(group) for n, group in change.groupby("per_label")}
     return found
 
 

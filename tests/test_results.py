@@ -15,7 +15,7 @@ from emotion_tutorial.caching import digest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from few_labels import Runs, rows_of_draw  # noqa: E402
+from few_labels import FEW_LABELS, Runs, rows_of_draw  # noqa: E402
 from results import PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
 from summaries import (  # noqa: E402
     INT8,
@@ -158,11 +158,12 @@ def runs_of_few_labels() -> pd.DataFrame:
     luck = np.random.default_rng(0).normal(0.4, 0.1, 10)
     methods = {"bag of words": 10, "probe": 10, "SetFit": 5, "LoRA": 5, "fine-tuned": 5, "SetFit without pairs": 10}
     rows = [
-        {"method": method, "per_label": 8, "draw": draw, "macro_f1": luck[draw] + 0.01 * i}
+        {"what": "curve", "method": method, "per_label": 8, "draw": draw, "macro_f1": luck[draw] + 0.01 * i}
         for i, (method, draws) in enumerate(methods.items())
         for draw in range(draws)
     ]
-    return pd.DataFrame([*rows, {"method": ZERO_SHOT, "per_label": 0, "draw": 0, "macro_f1": 0.3}])
+    zero_shot = {"what": "curve", "method": ZERO_SHOT, "per_label": 0, "draw": 0, "macro_f1": 0.3}
+    return pd.DataFrame([*rows, zero_shot, {"what": "rates", "method": "LoRA", "macro_f1": 0.9}])
 
 
 def test_few_labels_are_summarized_over_draws():
@@ -216,9 +217,19 @@ def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path):
         return {"macro_f1": 0.5}
 
     for _ in range(2):
-        runs = Runs(tmp_path / "build" / "runs.jsonl")  # another process reads what the first has written
+        runs = Runs(tmp_path / "build" / "runs.jsonl", tmp_path / "none")  # reads what another process has written
         run = runs.get(measure, method="probe", draw=0)
     assert len(measured) == 1
     assert run["macro_f1"] == 0.5
     runs.get(measure, method="probe", draw=1)
     assert len(measured) == 2
+
+
+def test_results_that_are_there_are_measured_again_only_if_one_asks():
+    def refuse() -> dict[str, float]:
+        raise AssertionError
+
+    about = {"what": "curve", "method": "probe", "per_label": 8, "draw": 3}
+    assert Runs(Path("none"), FEW_LABELS).get(refuse, **about)["macro_f1"] > 0.1
+    with pytest.raises(AssertionError):
+        Runs(Path("none"), FEW_LABELS, ["probe"]).get(refuse, **about)
