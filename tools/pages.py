@@ -140,7 +140,7 @@ def make_page(path: Path) -> dict[str, bytes]:
         files[figure], width = shrink(data)
         body = body.replace(f"![png]({figure})", f'<img src="{figure}" alt="{html.escape(text)}" width="{width // 2}">')
     body = re.sub(r"\(([./\w]+\.ipynb)\)", lambda link: f"({page_name(Path(link[1]))}.md)", body)
-    noise = rf"\x1b\[[0-9;]*m|{re.escape(str(ROOT))}/|{re.escape(tempfile.gettempdir())}/tmp\w+/|\.\./docs/"
+    noise = rf"\x1b\[[0-9;]*m|{re.escape(str(ROOT))}/|{re.escape(tempfile.gettempdir())}/tmp\w+/|(?<=\]\()\.\./docs/"
     body = re.sub(noise, "", body.replace(sys.prefix, ".venv"))
     links, copy = notebook_links(path)
     title, rest = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip().split("\n", 1)
