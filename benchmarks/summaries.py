@@ -344,7 +344,7 @@ def few_label_differences(rows: Frame) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for a, b in RIVALS:
         change = (scores[b] - scores[a]).dropna()
-        found[f"{b} - {a}"] = {str(int(n)): over_draws(group) for n, group in change.groupby("per_label")}
+        found[f"{b} - {a}"] = {f"{n:.0f}": over_draws(group) for n, group in change.groupby("per_label")}
     return found
 
 
