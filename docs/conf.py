@@ -11,7 +11,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
 project = "Emotion tutorial"
 version = release = PROJECT["version"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-myst_enable_extensions = ["html_image"]
+myst_enable_extensions = ["deflist", "html_image"]
 myst_heading_anchors = 3
 
 # A name in backticks links to its entry, if it has one.

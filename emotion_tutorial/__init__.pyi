@@ -50,7 +50,7 @@ from .serving import create_app as create_app
 from .figure_style import METHOD_COLORS as METHOD_COLORS
 from .figure_style import use_style as use_style
 from .data_figures import plot_class_distribution as plot_class_distribution
-from .data_figures import plot_hexbins as plot_hexbins
+from .data_figures import plot_projection as plot_projection
 from .data_figures import plot_text_lengths as plot_text_lengths
 from .result_figures import plot_class_probabilities as plot_class_probabilities
 from .result_figures import plot_confusion_matrix as plot_confusion_matrix

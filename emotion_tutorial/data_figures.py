@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.figure_style import MOST_ROWS, require_columns, row_axes, wrap
+from emotion_tutorial.figure_style import BLUE, MOST_ROWS, require_columns, row_axes, wrap
 from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts, require_one_index
 from emotion_tutorial.words import word_spans
 
@@ -74,7 +74,7 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: Sequence[str]) -> Figure:
+def plot_projection(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: Sequence[str]) -> Figure:
     """Draw one panel per label: where in the plane its texts lie, over all texts in gray, all on one scale.
 
     Parameters
@@ -100,25 +100,14 @@ def plot_hexbins(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: S
     [ids] = as_ids(len(names), len(points), labels=labels)
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    size = (2.6 * columns + 0.8, 2.5 * rows + 0.6)
+    size = (2.6 * columns, 2.5 * rows + 0.6)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    low = points.min(axis=0)
-    high = np.maximum(points.max(axis=0), low + 1e-9 * np.maximum(1, np.abs(low)))  # even if all points are one
-    hexagons: dict[str, Any] = {"gridsize": 18, "extent": (low[0], high[0], low[1], high[1]), "mincnt": 1}
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
-    panels = []
     for label, (name, ax) in enumerate(zip(names, axes.flat, strict=False)):
         chosen = ids == label
         ax.set(xticks=[], yticks=[])
         ax.set_title(f"{wrap(name, 20, lines=2)} ({chosen.sum():,})", fontsize=10, parse_math=False)
         ax.scatter(*points.T, s=2, color="0.8", linewidths=0, rasterized=True)
-        if chosen.any():
-            share = np.full(chosen.sum(), 100 / chosen.sum())
-            panels.append(ax.hexbin(*points[chosen].T, share, reduce_C_function=np.sum, **hexagons))
-    largest = max(panel.get_array().max() for panel in panels)
-    for panel in panels:
-        panel.set(clim=(0, largest), cmap="viridis_r", linewidth=0)
-    figure.colorbar(panels[0], ax=axes, label="share of the label's texts (%)", shrink=0.8)
-    figure.suptitle("Where each label's texts lie among all texts (gray)", x=0.01, ha="left", weight="bold")
+        ax.scatter(*points[chosen].T, s=7, color=BLUE, linewidths=0, rasterized=True)
     return figure

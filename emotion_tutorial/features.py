@@ -150,10 +150,10 @@ def feature_matrix(dataset: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArr
 
 
 def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
-    """Project features to the plane with UMAP, after scaling each to [0, 1].
+    """Project features to the plane with UMAP.
 
-    Distances are cosine distances. With one seed, one machine and one set of versions, the picture is always the
-    same. The seed costs UMAP its parallelism.
+    Distances are cosine distances, so the features are taken as they are: scaling would move their origin. With one
+    seed, one machine and one set of versions, the picture is always the same. The seed costs UMAP its parallelism.
 
     Parameters
     ----------
@@ -179,11 +179,10 @@ def project_2d(X: npt.NDArray[np.floating], *, seed: int = 0) -> pd.DataFrame:
     """
     with needed_from("notebooks"):
         from umap import UMAP
-    from sklearn.preprocessing import minmax_scale
 
     require_number(0, 2**32 - 1, seed=seed)
     matrix = as_matrix(X, "X")
     if len(matrix) < 4:
         raise DataError(f"X= has {len(matrix)} rows. Give the X of feature_matrix, with four texts or more.")
-    projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(minmax_scale(matrix))
+    projection = UMAP(n_components=2, metric="cosine", random_state=seed, n_jobs=1).fit_transform(matrix)
     return pd.DataFrame(projection, columns=["X", "Y"])

@@ -16,7 +16,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from emotion_tutorial.evaluation import Ids
 from emotion_tutorial.exceptions import DataError
-from emotion_tutorial.figure_style import BLUE, ORANGE, new_axes, require_columns, row_axes, wrap
+from emotion_tutorial.figure_style import BLUE, METHOD_COLORS, ORANGE, new_axes, require_columns, row_axes, wrap
 from emotion_tutorial.texts import as_column, as_ids, as_matrix, require_number, shorten
 
 MOST_WITH_NUMBERS = 30
@@ -138,7 +138,9 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
 
 
 def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | None = None) -> Axes:
-    """Draw scores with their intervals, one model a row, the best on top.
+    """Draw scores with their intervals, one model a row, the best on top, each in the color of its method.
+
+    A name that begins with one of `METHOD_COLORS`, such as "probe on the mean", has that color.
 
     Parameters
     ----------
@@ -157,7 +159,10 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     if value.min() < 0 or value.max() > 1 + 1e-6:
         raise DataError(f"scores= has values from {value.min():g} to {value.max():g}. Give shares from 0 to 1.")
     ax = row_axes(ax, scores.index, title, xlabel, np.maximum(value, high), [f"{number:.1%}" for number in value])
-    ax.errorbar(value, range(len(scores)), xerr=np.maximum([value - low, high - value], 0), fmt="o", capsize=4)
+    for row, name in enumerate(scores.index):
+        color = next((METHOD_COLORS[method] for method in METHOD_COLORS if str(name).startswith(method)), BLUE)
+        margins = np.maximum([[value[row] - low[row]], [high[row] - value[row]]], 0)
+        ax.errorbar(value[row], row, xerr=margins, fmt="o", capsize=4, color=color)
     ax.set_xlim(max(0, low.min() - 0.05), min(1.08, high.max() + 0.1))
     ax.xaxis.set_major_formatter("{x:.0%}")
     return ax

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list
-from datasets import DatasetDict
+from accelerate.utils import broadcast_object_list, extract_model_from_parallel
+from datasets import Dataset, DatasetDict
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from transformers import TrainerState
+from transformers import Trainer, TrainerState
 
 from emotion_tutorial.caching import artifacts_folder, versioned_digest
 from emotion_tutorial.checkpoints import locate_checkpoint
@@ -22,14 +22,19 @@ from emotion_tutorial.profiles import Profile
 from emotion_tutorial.replacing import as_folder, unused
 from emotion_tutorial.texts import shorten
 from emotion_tutorial.training import LOCK, ClassifierTrainer, build_trainer, training_splits
-from emotion_tutorial.training_settings import shaping_settings
+from emotion_tutorial.training_settings import HARMLESS, shaping_settings
 
 STATE = "trainer_state.json"
 """The file in which the Trainer keeps its history; of a checkpoint, it writes it last."""
 
 
 def load_or_train(
-    splits: DatasetDict, profile: Profile, *, folder: str | Path | None = None, **settings: Any
+    splits: DatasetDict,
+    profile: Profile,
+    *,
+    trainer: Trainer | None = None,
+    folder: str | Path | None = None,
+    **settings: Any,
 ) -> ClassifierTrainer:
     """Return a model that was trained on these texts, with these labels and settings; train it if there is none.
 
@@ -46,6 +51,10 @@ def load_or_train(
         `train` and `validation`.
     profile
         Its checkpoint and hyperparameters.
+    trainer
+        A `transformers.Trainer` of yours that has been trained: its model is kept, and found by later calls without it,
+        if it comes from this checkpoint, these tokenized texts and these settings. (Its optimizer's class is compared;
+        what callbacks did is not known.) Later calls return the model with all `ClassifierTrainer` adds.
     folder
         Where the trained models are. None means the artifacts folder.
     **settings
@@ -60,8 +69,8 @@ def load_or_train(
     Raises
     ------
     SettingsError
-        If `profile` is something else, or the training was stopped before its last step; otherwise this raises what
-        `build_trainer` and its `train()` raise.
+        If `profile` is something else, the training was stopped before its last step, or `trainer` is not what would
+        be trained here; otherwise this raises what `build_trainer` and its `train()` raise.
     """
     names, parts = training_splits(splits)
     if not isinstance(profile, Profile):
@@ -71,6 +80,8 @@ def load_or_train(
     shaped_by = shaping_settings(names, parts["train"]["label"][:], **settings)
     key = versioned_digest(columns, names, locate_checkpoint(profile.checkpoint), shaped_by)
     finished = (artifacts_folder() if folder is None else as_folder(folder)) / f"fine-tuned-{key}"
+    if trainer is not None:
+        return _keep_trained(trainer, parts, profile, finished, settings)
     if not finished.is_dir():
         finished.parent.mkdir(parents=True, exist_ok=True)
         # The processes of one training (torchrun) work together, and the first of them has the lock.
@@ -101,12 +112,7 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
         found = f"The training was stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps"
         raise SettingsError(f"{found}, and is not finished. Call this again to go on with it.")
     if is_first:
-        new: Any = unfinished / "model"
-        with translate_os_errors(new):
-            for part in (trainer.model, trainer.processing_class):
-                part.save_pretrained(new)  # type: ignore[union-attr, operator]
-            trainer.state.save_to_json(str(new / STATE))
-        new.rename(finished)  # which is there complete, or not at all
+        _keep(trainer, unfinished / "model", finished)
         for path in unfinished.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # what was renamed stays
@@ -115,6 +121,68 @@ def _train(parts: DatasetDict, profile: Profile, finished: Path, settings: dict[
     trainer.args.output_dir = str(finished.with_suffix(".further"))
     trainer.accelerator.wait_for_everyone()  # now a second call finds the model in each process
     return trainer
+
+
+def _keep(trainer: ClassifierTrainer, new: Path, finished: Path) -> None:
+    """Save a model, its tokenizer and the history of its training; the folder is there complete, or not at all."""
+    with translate_os_errors(new):
+        for part in (trainer.model, trainer.processing_class):
+            part.save_pretrained(new)  # type: ignore[union-attr, operator]
+        trainer.state.save_to_json(str(new / STATE))
+    new.rename(finished)
+
+
+def _keep_trained(
+    trainer: Any, parts: DatasetDict, profile: Profile, finished: Path, settings: dict[str, Any]
+) -> ClassifierTrainer:
+    """Keep the model of a reader's own Trainer, unless it is there, if it is the one that would be trained here."""
+    if type(trainer) not in (Trainer, ClassifierTrainer):
+        raise SettingsError(f"trainer= is {shorten(trainer)}. Give a transformers.Trainer that has been trained.")
+    expected: Any = build_trainer(parts, profile.checkpoint, output_dir=trainer.args.output_dir, **settings)
+    if different := _differences(trainer, expected):
+        found = f"This trainer is not the training that {profile.name!r} and the settings ask for: {different[0]}"
+        advice = "Train one that is, or give the settings to load_or_train, too"
+        raise SettingsError(f"{found}. {advice}.")
+    expected.model.load_state_dict(extract_model_from_parallel(trainer.model).state_dict())
+    expected._require_finite(expected.model.parameters())
+    expected.state = trainer.state
+    expected.args.output_dir = str(finished.with_suffix(".further"))
+    if expected.is_world_process_zero():
+        finished.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(f"{finished}.lock"):
+            if not finished.is_dir():
+                new = finished.with_suffix(".new")
+                shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+                _keep(expected, new, finished)
+    expected.accelerator.wait_for_everyone()
+    return expected
+
+
+def _differences(trainer: Any, expected: Any) -> list[str]:
+    """Say in what a trained Trainer differs from the one that would be trained."""
+    found = []
+    for name, dataset in {"train_dataset": trainer.train_dataset, "eval_dataset": trainer.eval_dataset}.items():
+        theirs = getattr(expected, name)
+        for column in ("input_ids", "label"):
+            known = isinstance(dataset, Dataset) and column in dataset.column_names
+            if not known or dataset.with_format(None)[column][:] != theirs[column][:]:
+                found.append(f"the {column} of its {name} are others")
+    ours, theirs = trainer.args.to_dict(), expected.args.to_dict()
+    for name, value in theirs.items():
+        if ours.get(name) != value and not HARMLESS.match(name) and name != "per_device_eval_batch_size":
+            found.append(f"its {name} is {shorten(ours.get(name))}, and not {shorten(value)}")
+    for name in ("id2label", "name_or_path", "model_type"):
+        ours, theirs = (getattr(each.model.config, name, None) for each in (trainer, expected))
+        if ours != theirs:
+            found.append(f"its model's {name} is {shorten(ours)}, and not {shorten(theirs)}")
+    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    if trainer.compute_loss_func is not None and expected.compute_loss_func is None:
+        found.append("it has a loss of its own")
+    if not trainer.state.max_steps or trainer.state.global_step < trainer.state.max_steps:
+        found.append(f"it has done {trainer.state.global_step} of its steps, so call its train()")
+    elif type(optimizer) is not expected.get_optimizer_cls_and_kwargs(expected.args, expected.model)[0]:
+        found.append(f"its optimizer is {type(optimizer).__name__}")
+    return found
 
 
 def _newest_checkpoint(folder: Path, trainer: ClassifierTrainer) -> str | None:

@@ -35,16 +35,26 @@ def test_class_distribution_and_text_lengths_have_the_commonest_on_top():
 
 
 @pytest.mark.parametrize("classes", [1, 7])
-def test_hexbins_have_a_panel_per_label_on_one_scale(classes):
+def test_a_projection_has_a_panel_per_label_with_its_texts_over_all(classes):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, max(1, classes - 1), 50)  # the last label of several has no text
     points = pd.DataFrame(rng.normal(size=(50, 2)), columns=["X", "Y"])
-    figure = et.plot_hexbins(points, labels, list("abcdefg")[:classes])
-    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert titles == [f"{name} ({(labels == i).sum()})" for i, name in enumerate("abcdefg"[:classes])]
-    panels = [ax.collections[1] for ax in figure.axes if ax.get_title() and len(ax.collections) == 2]
-    assert len({panel.get_clim() for panel in panels}) == 1
-    assert all(panel.get_array().sum() == pytest.approx(100) for panel in panels)
+    figure = et.plot_projection(points, labels, list("abcdefg")[:classes])
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    assert [ax.get_title()[0] for ax in panels] == list("abcdefg")[:classes]
+    for label, ax in enumerate(panels):
+        everything, own = (dots.get_offsets() for dots in ax.collections)
+        np.testing.assert_allclose(everything, points)
+        np.testing.assert_allclose(own, points[labels == label])
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
+
+
+def test_scores_have_the_colors_of_their_methods():
+    scores = pd.DataFrame({"value": [0.5, 0.6], "low": 0.4, "high": 0.7}, index=["probe on the mean", "mine"])
+    ax = et.plot_scores(scores, title="t", xlabel="x")
+    colors = [bar.lines[0].get_color() for bar in ax.containers]
+    assert colors[0] == et.METHOD_COLORS["probe"]
+    assert colors[1] not in {et.METHOD_COLORS["probe"], et.METHOD_COLORS["majority"]}
 
 
 def test_confusion_matrix_rows_are_shares_of_the_true_label():
@@ -93,7 +103,7 @@ def test_scores_have_their_intervals_with_the_best_on_top():
     ax = et.plot_scores(SCORES, title="t", xlabel="x")
     assert rows(ax) == ["poor", "good"]
     assert [text.get_text() for text in ax.texts] == ["50.0%", "90.0%"]
-    bars = [segment[:, 0] for segment in ax.collections[0].get_segments()]
+    bars = [bar.get_segments()[0][:, 0] for bar in ax.collections]
     np.testing.assert_allclose(bars, [[0.4, 0.6], [0.8, 0.95]])
 
 
@@ -159,9 +169,9 @@ REFUSED = [
     (lambda: et.plot_class_distribution(NAMED[:0]), "0 rows"),
     (lambda: et.plot_class_distribution(NAMED[["label_name"] * 2]), "one column label_name"),
     (lambda: et.plot_class_distribution(NAMED), r"label_name\[1\] \(index 5\) is missing"),
-    (lambda: et.plot_hexbins(POINTS.assign(X=[0, np.inf]), [0, 0], ["a"]), r"\[1\]"),
-    (lambda: et.plot_hexbins(POINTS, [0, 1], ["a"]), r"labels\[1\] is 1"),
-    (lambda: et.plot_hexbins(POINTS, [0, 0], range(80)), "80 labels"),
+    (lambda: et.plot_projection(POINTS.assign(X=[0, np.inf]), [0, 0], ["a"]), r"\[1\]"),
+    (lambda: et.plot_projection(POINTS, [0, 1], ["a"]), r"labels\[1\] is 1"),
+    (lambda: et.plot_projection(POINTS, [0, 0], range(80)), "80 labels"),
     (lambda: et.plot_scores(SCORES[["value"]], **SCORE), "low, high"),
     (lambda: et.plot_scores(SCORES * 100, **SCORE), "from 50 to 90. Give shares"),
     (lambda: et.plot_scores(SCORES.assign(low=np.nan), **SCORE), r"scores\[0\]"),
@@ -182,7 +192,7 @@ def test_what_cannot_be_drawn_is_refused(call, said):
 
 def test_points_in_one_place_are_drawn():
     for distance in (0, 1e-12, 1e9):
-        et.plot_hexbins(POINTS.assign(X=[3, 3 + distance]), [0, 1], ["a", "b"]).canvas.draw()
+        et.plot_projection(POINTS.assign(X=[3, 3 + distance]), [0, 1], ["a", "b"]).canvas.draw()
 
 
 def test_methods_have_colors_of_their_own():

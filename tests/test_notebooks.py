@@ -69,14 +69,6 @@ def test_a_lesson_is_short_and_its_cells_fit_on_a_screen(path):
     assert max(len(line) for source in sources for line in source.splitlines()) <= 100
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[4:], ids=page_name)
-def test_a_lesson_has_at_most_2500_words(path):
-    cells = nbformat.read(path, as_version=4).cells
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    own = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)  # without tables
-    assert len(re.findall(r"\w[^\s]*", own)) <= 2500
-
-
 OPENED = r"""(?<!del )(?:splits|features|data|corpus|tokenized)\[["']test["']\]|\)\[["']test["']\]"""
 MAY_OPEN = {
     "__main__.py": "the command finetune, which scores it once",

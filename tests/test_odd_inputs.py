@@ -126,7 +126,7 @@ CALLS: dict[str, dict[str, Callable[[Any, Any], Any]]] = {
         "plot_confusion_matrix": lambda made, ids: et.plot_confusion_matrix(
             y_true=ids, y_pred=LABELS, label_names=NAMES
         ),
-        "plot_hexbins": lambda made, ids: et.plot_hexbins(POINTS, ids, NAMES),
+        "plot_projection": lambda made, ids: et.plot_projection(POINTS, ids, NAMES),
     },
     "splits": {
         "to_frame": lambda made, splits: et.to_frame(first(splits)),
@@ -230,7 +230,7 @@ PAIRS = {
     "find_label_errors": lambda texts, labels: et.find_label_errors(texts, labels, folds=2, cache=False),
     "fit_probe": lambda texts, labels: et.fit_probe(pd.DataFrame(X, index=texts.index), labels),
     "evaluate": lambda texts, labels: et.evaluate(FRAME["label"].set_axis(texts.index), labels, NAMES),
-    "plot_hexbins": lambda texts, labels: et.plot_hexbins(POINTS.set_axis(texts.index), labels, NAMES),
+    "plot_projection": lambda texts, labels: et.plot_projection(POINTS.set_axis(texts.index), labels, NAMES),
 }
 
 

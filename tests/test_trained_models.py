@@ -15,9 +15,18 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from datasets import ClassLabel, DatasetDict, Value
 from pets import QUIETLY, SETTINGS, build, predictions
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 import emotion_tutorial as et
 
@@ -370,3 +379,104 @@ def test_trainings_in_threads_do_not_shape_each_other(splits, profile, tmp_path)
         found = list(pool.map(partial(train, "threads"), (0, 1)))
     for seed in (0, 1):
         np.testing.assert_array_equal(found[seed], train("alone", seed))
+
+
+class TestATrainerOfYourOwn:
+    """A plain Trainer that somebody built by hand, as notebook 4 does."""
+
+    @staticmethod
+    def by_hand(splits, profile, folder: Path, *, seed: int = 0, **changes) -> Trainer:
+        tokenizer = et.load_tokenizer(profile.checkpoint)
+        parts = et.tokenize(splits, tokenizer)
+        names = splits["train"].features["label"].names
+        set_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            profile.checkpoint,
+            num_labels=2,
+            id2label=dict(enumerate(names)),
+            label2id={n: i for i, n in enumerate(names)},
+        )
+        settings = {
+            "num_train_epochs": profile.epochs,
+            "per_device_train_batch_size": profile.batch_size,
+            "learning_rate": profile.learning_rate,
+            "weight_decay": 0.01,
+            "warmup_steps": 0.06,
+            "train_sampling_strategy": "group_by_length",
+            "eval_strategy": "epoch",
+            "save_strategy": "epoch",
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "accuracy",
+            "bf16": False,
+            "report_to": "none",
+            "seed": seed,
+        }
+        arguments = TrainingArguments(str(folder / "by_hand"), **(settings | QUIETLY | changes))
+        return Trainer(
+            model,
+            arguments,
+            train_dataset=parts["train"],
+            eval_dataset=parts["validation"],
+            data_collator=DataCollatorWithPadding(tokenizer),
+            compute_metrics=et.compute_metrics,
+        )
+
+    def test_its_model_is_kept_and_found_where_ours_would_be(self, splits, profile, tmp_path, monkeypatch):
+        trainer = self.by_hand(splits, profile, tmp_path)
+        trainer.train()
+        kept = et.load_or_train(splits, profile, trainer=trainer, folder=tmp_path / "kept", bf16=False, **QUIETLY)
+        built = et.load_or_train(splits, profile, folder=tmp_path / "built", bf16=False, **QUIETLY)
+        forbid_training(monkeypatch)
+        found = et.load_or_train(splits, profile, folder=tmp_path / "kept", bf16=False, **QUIETLY)
+        assert kept.state.log_history == found.state.log_history == trainer.state.log_history
+        for other in (found, built):  # the same steps, written out or not
+            np.testing.assert_allclose(predictions(kept, splits), predictions(other, splits), atol=1e-4)
+        assert {path.name for path in (tmp_path / "kept").iterdir() if path.is_dir() and not path.suffix} == {
+            path.name for path in (tmp_path / "built").iterdir() if path.is_dir()
+        }
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({}, "0 of its steps, so call its train"),
+            ({"learning_rate": 1e-3}, "its learning_rate is 0.001, and not 0.005"),
+            ({"num_train_epochs": 1}, "its num_train_epochs is 1"),
+            ({"train_sampling_strategy": "random"}, "its train_sampling_strategy is"),
+            ({"seed": 3}, "its seed is 3"),
+        ],
+    )
+    def test_another_training_is_refused(self, splits, profile, tmp_path, changes, said):
+        trainer = self.by_hand(splits, profile, tmp_path, **changes)
+        with pytest.raises(et.SettingsError, match=said):
+            et.load_or_train(splits, profile, trainer=trainer, folder=tmp_path / "kept", bf16=False, **QUIETLY)
+        assert not (tmp_path / "kept").exists()
+
+    @pytest.mark.parametrize("changed", ["texts", "labels", "label names", "loss", "optimizer", "stopped", "kind"])
+    def test_what_it_learned_from_must_be_what_is_asked_for(self, splits, profile, tmp_path, changed):
+        trainer: object = self.by_hand(splits, profile, tmp_path)
+        trainer.state.max_steps = trainer.state.global_step = 30  # as if it had been trained
+        trainer.create_optimizer()
+        said = {"texts": "input_ids of its train_dataset", "labels": "label of its eval_dataset"}
+        said |= {
+            "label names": "id2label",
+            "loss": "a loss of its own",
+            "optimizer": "SGD",
+            "stopped": "29 of its steps",
+        }
+        if changed == "texts":
+            trainer.train_dataset = trainer.train_dataset.select(range(100))
+        elif changed == "labels":
+            trainer.eval_dataset = trainer.eval_dataset.map(lambda row: {"label": 1 - row["label"]})
+        elif changed == "label names":
+            trainer.model.config.id2label = {0: "hund", 1: "katze"}
+        elif changed == "loss":
+            trainer.compute_loss_func = lambda *args, **kwargs: 0
+        elif changed == "optimizer":
+            trainer.optimizer = torch.optim.SGD(trainer.model.parameters())
+        elif changed == "stopped":
+            trainer.state.global_step = 29
+        else:
+            trainer = "a trainer"
+        with pytest.raises(et.SettingsError, match=said.get(changed, "Give a transformers.Trainer")):
+            et.load_or_train(splits, profile, trainer=trainer, folder=tmp_path / "kept", bf16=False, **QUIETLY)
+        assert not (tmp_path / "kept").exists()

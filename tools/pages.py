@@ -19,6 +19,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+import course
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -54,6 +55,11 @@ def can_run(path: Path) -> bool:
 def page_name(path: Path) -> str:
     """Return the name of a notebook's page."""
     return f"{path.stem}_solutions" if path.parent.name == "solutions" else path.stem
+
+
+def target(path: Path) -> str:
+    """Return where a link to a notebook leads: to its page, or to the notebook if it is there to be worked on."""
+    return f"../notebooks/exercises/{path.name}" if path.parent.name == "exercises" else f"{page_name(path)}.md"
 
 
 def source_digest(path: Path) -> str:
@@ -139,7 +145,7 @@ def make_page(path: Path) -> dict[str, bytes]:
         text = notebook.cells[int(figure.rsplit("_", 2)[1])].metadata.get("alt", "")  # the name has the cell's number
         files[figure], width = shrink(data)
         body = body.replace(f"![png]({figure})", f'<img src="{figure}" alt="{html.escape(text)}" width="{width // 2}">')
-    body = re.sub(r"\(([./\w]+\.ipynb)\)", lambda link: f"({page_name(Path(link[1]))}.md)", body)
+    body = re.sub(r"\(([./\w]+\.ipynb)\)", lambda link: f"({target(Path(link[1]))})", body)
     noise = rf"\x1b\[[0-9;]*m|{re.escape(str(ROOT))}/|{re.escape(tempfile.gettempdir())}/tmp\w+/|(?<=\]\()\.\./docs/"
     body = re.sub(noise, "", body.replace(sys.prefix, ".venv"))
     links, copy = notebook_links(path)
@@ -152,6 +158,9 @@ def make_page(path: Path) -> dict[str, bytes]:
 def notebook_links(path: Path) -> tuple[str, dict[str, bytes]]:
     """Return links to a notebook and, once there is a repository, to services, with the copy that these open."""
     links = f"[Contents](index.md) · [Notebook]({Path(os.path.relpath(path, DOCS)).as_posix()})"
+    if path in course.LESSONS:
+        exercises = f"../notebooks/exercises/{path.name}"
+        links += f" · [Exercises]({exercises}) · [Glossary](glossary.md) · {course.minutes(path)} minutes to read"
     if not REPOSITORY:
         return links, {}
     notebook = nbformat.read(path, as_version=4)
