@@ -301,7 +301,7 @@ def timings(measured: Frame) -> dict[str, Any]:
 
 RIVALS = (
     *(("zero-shot", method) for method in ("probe", "SetFit", "fine-tuned")),
-    *(("probe", method) for method in ("SetFit without pairs", "SetFit", "fine-tuned")),
+    *(("probe", method) for method in ("SetFit without pairs", "SetFit", "LoRA", "fine-tuned")),
     ("SetFit without pairs", "SetFit"),
     ("SetFit", "fine-tuned"),
 )
@@ -360,6 +360,14 @@ def active_learning(rows: Frame) -> dict[str, Any]:
     return found | {"starts": int(rows["start"].nunique())}
 
 
+def data_sets(rows: Frame) -> dict[str, Any]:
+    """Return what was counted in each data set."""
+    return {
+        str(measure): dict(zip(group["data"], group["value"], strict=True))
+        for measure, group in rows.groupby("measure", sort=False, observed=True)
+    }
+
+
 Summary = Callable[[Frame], dict[str, Any]]
 OF_FILES: dict[str, dict[str, Summary]] = {
     "predictions": {
@@ -376,5 +384,6 @@ OF_FILES: dict[str, dict[str, Summary]] = {
     "timings": {"timings": timings},
     "few_labels": {"few_labels": few_labels, "few_label_differences": few_label_differences},
     "active_learning": {"active_learning": active_learning},
+    "data_sets": {"data_sets": data_sets},
 }
 """The parquet files beside docs/results.json, and what computes each of its keys from them."""

@@ -210,6 +210,16 @@ def few_label_difference_table(results: dict[str, Any]) -> str:
     return table(("points of macro F1, 95% interval over draws", "draws", *sizes), rows)
 
 
+def data_set_table(results: dict[str, Any]) -> str:
+    """Return what notebook 1 counts, for both data sets."""
+    rows = []
+    for measure, values in results["data_sets"].items():
+        is_share = measure.startswith("with ") or measure.endswith("share")
+        form = "{:.1%}" if is_share else "{:.1f}" if "over" in measure else "{:,.0f}"
+        rows.append([measure.removesuffix(", share"), *(form.format(values[data]) for data in ("bundled", "tweets"))])
+    return table(("in the training texts, if nothing else is said", "bundled", "tweets"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "validation": ("scores", lambda results: score_table(results, "validation")),
     "test": ("scores", lambda results: score_table(results, "test")),
@@ -225,6 +235,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "int8_layers": ("int8_layers", layer_table),
     "few_labels": ("few_labels", few_label_table),
     "few_label_differences": ("few_label_differences", few_label_difference_table),
+    "data_sets": ("data_sets", data_set_table),
 }
 """Each table, with the key of docs/results.json that it needs."""
 
