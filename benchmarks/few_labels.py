@@ -1,4 +1,4 @@
-"""Measure how many labels each method needs: `python benchmarks/few_labels.py`, about two hours on two cores.
+"""Measure how many labels each method needs: `python benchmarks/few_labels.py`, two and a half hours on two cores.
 
 Every method gets the same balanced draws from the training texts, 4, 8, 16 or 64 of each label, and all of them once;
 what counts is the macro F1 on validation. Cheap methods get ten draws; SetFit, LoRA and full fine-tuning the first five
@@ -42,7 +42,7 @@ PER_LABEL = (4, 8, 16, 64)
 STEPS = {4: 40, 8: 60, 16: 80, 64: 160}
 """Of full fine-tuning with batches of 16 texts: from 26 passes over 24 texts to 7 over 384."""
 LORA_TIMES = 4
-"""As many steps has LoRA for each of these: with the same number, its loss hardly leaves that of guessing."""
+"""So many steps of LoRA for each of these, as it changes few weights."""
 SETFIT_STEPS = 60
 """Of 16 pairs each: a cap. One pass over the pairs of 24 texts takes half of them, of 48 texts twice as many."""
 CHEAP = ("bag of words", "probe", "SetFit without pairs")

@@ -131,7 +131,9 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
             best = int((-points if metric.endswith("loss") else points).argmax())  # the first of several
             ax.plot(points.index[best], points.iloc[best], "C3*", markersize=14, label=f"best {name}")
         ax.set(title=name.capitalize() if panel == [score] else "Cross-entropy loss", xlabel="epoch", xlim=(0, None))
-        ax.set_ylim(min(0, ax.get_ylim()[0]), None)
+        ax.margins(y=0.12)  # room for the star
+        if panel != [score]:
+            ax.set_ylim(min(0, ax.get_ylim()[0]), None)
         ax.legend()
         ax.grid(axis="y")
     return figure
