@@ -49,7 +49,7 @@ def test_numbers_follow_from_the_predictions(results):
 
 
 def test_numbers_are_of_the_texts_and_settings_as_they_are(results, corpus):
-    assert results["parts"].keys() == {*PARTS, "speed", "few labels"}
+    assert results["parts"].keys() == {*PARTS, "speed", "few labels", "data sets"}
     for name, part in results["parts"].items():
         profile = et.get_profile("real" if "tweets" in name else "quick")
         assert part["settings"].items() >= (profile.hyperparameters | {"seed": part["settings"]["seed"]}).items()
