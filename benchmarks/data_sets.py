@@ -20,7 +20,7 @@ PATTERNS = {
     "capital letters": r"[A-Z]",
     "punctuation": r"[.,;:!?]",
     "remains of HTML": r"<\w+|&\w+;|\b(?:href|http|nbsp)\b",
-    "a form of 'feel'": r"(?i)\bfeel",
+    "a form of 'feel'": r"(?i)\b(?:feel|felt)",
 }
 """Those of the patterns of notebook 1 that tell the two apart."""
 
