@@ -1,5 +1,7 @@
 """Trained models that are found again, and interrupted trainings that go on."""
 
+import copy
+import math
 import os
 import re
 import shutil
@@ -9,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import broadcast_object_list, extract_model_from_parallel
 from datasets import Dataset, DatasetDict
 from filelock import FileLock, Timeout
@@ -18,6 +21,7 @@ from transformers import Trainer, TrainerState
 from emotion_tutorial.caching import artifacts_folder, versioned_digest
 from emotion_tutorial.checkpoints import locate_checkpoint
 from emotion_tutorial.exceptions import SettingsError, TrainingWarning, translate_os_errors
+from emotion_tutorial.models import load_classifier
 from emotion_tutorial.profiles import Profile
 from emotion_tutorial.replacing import as_folder, unused
 from emotion_tutorial.texts import shorten
@@ -53,8 +57,9 @@ def load_or_train(
         Its checkpoint and hyperparameters.
     trainer
         A `transformers.Trainer` of yours that has been trained: its model is kept, and found by later calls without it,
-        if it comes from this checkpoint, these tokenized texts and these settings. (Its optimizer's class is compared;
-        what callbacks did is not known.) Later calls return the model with all `ClassifierTrainer` adds.
+        if it comes from this checkpoint, these tokenized texts and these settings. What no trace is left of can't be
+        checked: the seed of its head, other weights before the training, `train` called twice or resumed, what
+        callbacks and `compute_metrics` did. If a model of this training is kept already, that one is returned.
     folder
         Where the trained models are. None means the artifacts folder.
     **settings
@@ -135,54 +140,101 @@ def _keep(trainer: ClassifierTrainer, new: Path, finished: Path) -> None:
 def _keep_trained(
     trainer: Any, parts: DatasetDict, profile: Profile, finished: Path, settings: dict[str, Any]
 ) -> ClassifierTrainer:
-    """Keep the model of a reader's own Trainer, unless it is there, if it is the one that would be trained here."""
+    """Keep the model of a reader's own Trainer, if it is the one that would be trained here, unless one is kept."""
     if type(trainer) not in (Trainer, ClassifierTrainer):
         raise SettingsError(f"trainer= is {shorten(trainer)}. Give a transformers.Trainer that has been trained.")
     expected: Any = build_trainer(parts, profile.checkpoint, output_dir=trainer.args.output_dir, **settings)
-    if different := _differences(trainer, expected):
-        found = f"This trainer is not the training that {profile.name!r} and the settings ask for: {different[0]}"
+    if different := _differences(trainer, expected, profile):
+        found = f"This trainer is not the training that {profile.name!r} and the settings ask for: {different}"
         advice = "Train one that is, or give the settings to load_or_train, too"
         raise SettingsError(f"{found}. {advice}.")
+    expected.state = copy.deepcopy(trainer.state)
     expected.model.load_state_dict(extract_model_from_parallel(trainer.model).state_dict())
     expected._require_finite(expected.model.parameters())
-    expected.state = trainer.state
+    vars(expected.model.config).pop("calibration_temperature", None)  # it is of another training
     expected.args.output_dir = str(finished.with_suffix(".further"))
     if expected.is_world_process_zero():
         finished.parent.mkdir(parents=True, exist_ok=True)
         with _lock(f"{finished}.lock"):
-            if not finished.is_dir():
+            if not finished.exists():
                 new = finished.with_suffix(".new")
                 shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
                 _keep(expected, new, finished)
+            elif not (finished / STATE).is_file():
+                raise SettingsError(f"{finished} is there and holds no finished model. Delete it, and call this again.")
     expected.accelerator.wait_for_everyone()
+    kept = load_classifier(finished, list(parts["train"].features["label"].names), "cpu").state_dict()
+    if any(not torch.equal(weight.cpu(), kept[name]) for name, weight in expected.model.state_dict().items()):
+        _warn(f"{finished} has a model of this training with other weights. It stays; delete it to keep this one.")
+        expected.model.load_state_dict(kept)
+        expected.state = TrainerState.load_from_json(str(finished / STATE))
     return expected
 
 
-def _differences(trainer: Any, expected: Any) -> list[str]:
-    """Say in what a trained Trainer differs from the one that would be trained."""
-    found = []
+def _differences(trainer: Any, expected: Any, profile: Profile) -> str:
+    """Say in what a trained Trainer differs from the one that would be trained, or nothing."""
+    model, state = extract_model_from_parallel(trainer.model), trainer.state
     for name, dataset in {"train_dataset": trainer.train_dataset, "eval_dataset": trainer.eval_dataset}.items():
         theirs = getattr(expected, name)
+        if not isinstance(dataset, Dataset) or dataset.format["type"] == "custom" or "label_ids" in dataset.features:
+            return f"its {name} is {shorten(dataset, 200)}, and not a tokenized split as it comes"
         for column in ("input_ids", "label"):
-            known = isinstance(dataset, Dataset) and column in dataset.column_names
-            if not known or dataset.with_format(None)[column][:] != theirs[column][:]:
-                found.append(f"the {column} of its {name} are others")
-    ours, theirs = trainer.args.to_dict(), expected.args.to_dict()
-    for name, value in theirs.items():
-        if ours.get(name) != value and not HARMLESS.match(name) and name != "per_device_eval_batch_size":
-            found.append(f"its {name} is {shorten(ours.get(name))}, and not {shorten(value)}")
-    for name in ("id2label", "name_or_path", "model_type"):
-        ours, theirs = (getattr(each.model.config, name, None) for each in (trainer, expected))
-        if ours != theirs:
-            found.append(f"its model's {name} is {shorten(ours)}, and not {shorten(theirs)}")
+            if column not in dataset.column_names or dataset.with_format(None)[column][:] != theirs[column][:]:
+                return f"the {column} of its {name} are others, or missing"
+    if type(model) is not type(expected.model):
+        return f"its model is a {type(model).__name__}, and not a {type(expected.model).__name__}"
+    names = {str(profile.checkpoint), str(expected.model.name_or_path)}
+    if model.name_or_path not in names and Path(model.name_or_path).resolve() != Path(max(names, key=len)).resolve():
+        return f"its model was made from {model.name_or_path!r}, and not from {profile.checkpoint!r}"
+    for what, of in {"labels": _labels, "configuration": _configuration, "weights that are trained": _weights}.items():
+        ours, wanted = of(model), of(expected.model)
+        if ours != wanted:
+            other = next((name for name in {**ours, **wanted} if ours.get(name) != wanted.get(name)), "")
+            return f"its model has other {what}, such as {other!r}: {shorten(ours.get(other))}"
+    ours, wanted = trainer.args.to_dict(), expected.args.to_dict()
+    for name, value in wanted.items():
+        same = str(ours.get(name)).removeprefix("eval_") == str(value).removeprefix("eval_")
+        if not same and not HARMLESS.match(name) and not name.startswith(("per_device_eval", "eval_accumulation")):
+            return f"its {name} is {shorten(ours.get(name))}, and not {shorten(value)}"
+    if (trainer.compute_loss_func is None) != (expected.compute_loss_func is None) or (
+        expected.compute_loss_func is not None and type(trainer) is Trainer
+    ):
+        return "its loss is another one"
+    if type(trainer.data_collator) is not type(expected.data_collator):
+        return f"its data collator is a {type(trainer.data_collator).__name__}"
+    accumulated = expected.args.gradient_accumulation_steps > 1
+    if accumulated and trainer.model_accepts_loss_kwargs != expected.model_accepts_loss_kwargs:
+        return "it does not divide the loss by the accumulated batches"
+    batches = -(-len(expected.get_train_dataloader()) // expected.args.gradient_accumulation_steps)
+    steps = expected.args.max_steps if expected.args.max_steps > 0 else math.ceil(batches * ours["num_train_epochs"])
+    if (
+        state.global_step < steps
+        or state.max_steps != steps
+        or not any("train_runtime" in log for log in state.log_history)
+    ):
+        return f"it has done {state.global_step} of {steps} steps or was stopped, so call its train()"
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-    if trainer.compute_loss_func is not None and expected.compute_loss_func is None:
-        found.append("it has a loss of its own")
-    if not trainer.state.max_steps or trainer.state.global_step < trainer.state.max_steps:
-        found.append(f"it has done {trainer.state.global_step} of its steps, so call its train()")
-    elif type(optimizer) is not expected.get_optimizer_cls_and_kwargs(expected.args, expected.model)[0]:
-        found.append(f"its optimizer is {type(optimizer).__name__}")
-    return found
+    if type(optimizer) is not expected.get_optimizer_cls_and_kwargs(expected.args, expected.model)[0]:
+        return f"its optimizer is {type(optimizer).__name__}"
+    return ""
+
+
+def _labels(model: Any) -> dict[Any, str]:
+    return dict(model.config.id2label)
+
+
+def _configuration(model: Any) -> dict[str, Any]:
+    """Return what shapes a model's outputs: not what a training, a tokenizer or a first prediction writes down."""
+    written = ("_name_or_path", "architectures", "calibration", "dtype", "problem_type", "torch_dtype", "transformers")
+    return {
+        name: value
+        for name, value in model.config.to_dict().items()
+        if not name.startswith(written) and not name.endswith("_token_id")
+    }
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    return {name: (weight.shape, weight.dtype, weight.requires_grad) for name, weight in model.named_parameters()}
 
 
 def _newest_checkpoint(folder: Path, trainer: ClassifierTrainer) -> str | None:

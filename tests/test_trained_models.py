@@ -25,6 +25,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    default_data_collator,
     set_seed,
 )
 
@@ -381,6 +382,34 @@ def test_trainings_in_threads_do_not_shape_each_other(splits, profile, tmp_path)
         np.testing.assert_array_equal(found[seed], train("alone", seed))
 
 
+CHANGES = {
+    "texts": (lambda t: setattr(t, "train_dataset", t.train_dataset.select(range(100))), "input_ids of its train_"),
+    "labels": (
+        lambda t: setattr(t, "eval_dataset", t.eval_dataset.map(lambda row: {"label": 1 - row["label"]})),
+        "label of its eval_dataset",
+    ),
+    "a transform": (
+        lambda t: setattr(t, "train_dataset", t.train_dataset.with_transform(lambda rows: rows)),
+        "not a tokenized split as it comes",
+    ),
+    "other ids beside the labels": (
+        lambda t: setattr(t, "train_dataset", t.train_dataset.add_column("label_ids", [0] * 160)),
+        "not a tokenized split as it comes",
+    ),
+    "label names": (lambda t: t.model.config.id2label.update({0: "hund"}), "other labels"),
+    "a frozen body": (lambda t: t.model.base_model.requires_grad_(False), "weights that are trained"),
+    "half precision": (lambda t: t.model.bfloat16(), "weights that are trained"),
+    "dropout": (lambda t: setattr(t.model.config, "hidden_dropout_prob", 0.5), "hidden_dropout_prob"),
+    "a loss": (lambda t: setattr(t, "compute_loss_func", lambda *args, **kwargs: 0), "its loss is another"),
+    "a collator": (lambda t: setattr(t, "data_collator", default_data_collator), "its data collator"),
+    "an optimizer": (lambda t: setattr(t, "optimizer", torch.optim.SGD(t.model.parameters())), "SGD"),
+    "a step less": (lambda t: setattr(t.state, "global_step", 29), "29 of 30 steps"),
+    "fewer epochs, and then edited": (lambda t: setattr(t.state, "max_steps", 10), "of 30 steps"),
+    "stopped in the last evaluation": (lambda t: setattr(t.state, "log_history", []), "or was stopped"),
+    "another model": (lambda t: setattr(t, "model", torch.nn.Linear(2, 2)), "its model is a Linear"),
+}
+
+
 class TestATrainerOfYourOwn:
     """A plain Trainer that somebody built by hand, as notebook 4 does."""
 
@@ -438,7 +467,7 @@ class TestATrainerOfYourOwn:
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
-            ({}, "0 of its steps, so call its train"),
+            ({}, "0 of 30 steps or was stopped, so call its train"),
             ({"learning_rate": 1e-3}, "its learning_rate is 0.001, and not 0.005"),
             ({"num_train_epochs": 1}, "its num_train_epochs is 1"),
             ({"train_sampling_strategy": "random"}, "its train_sampling_strategy is"),
@@ -451,32 +480,42 @@ class TestATrainerOfYourOwn:
             et.load_or_train(splits, profile, trainer=trainer, folder=tmp_path / "kept", bf16=False, **QUIETLY)
         assert not (tmp_path / "kept").exists()
 
-    @pytest.mark.parametrize("changed", ["texts", "labels", "label names", "loss", "optimizer", "stopped", "kind"])
-    def test_what_it_learned_from_must_be_what_is_asked_for(self, splits, profile, tmp_path, changed):
-        trainer: object = self.by_hand(splits, profile, tmp_path)
-        trainer.state.max_steps = trainer.state.global_step = 30  # as if it had been trained
+    def as_if_trained(self, splits, profile, tmp_path) -> Trainer:
+        trainer = self.by_hand(splits, profile, tmp_path)
+        trainer.state.max_steps = trainer.state.global_step = 30
+        trainer.state.log_history = [{"train_runtime": 1.0}]
         trainer.create_optimizer()
-        said = {"texts": "input_ids of its train_dataset", "labels": "label of its eval_dataset"}
-        said |= {
-            "label names": "id2label",
-            "loss": "a loss of its own",
-            "optimizer": "SGD",
-            "stopped": "29 of its steps",
-        }
-        if changed == "texts":
-            trainer.train_dataset = trainer.train_dataset.select(range(100))
-        elif changed == "labels":
-            trainer.eval_dataset = trainer.eval_dataset.map(lambda row: {"label": 1 - row["label"]})
-        elif changed == "label names":
-            trainer.model.config.id2label = {0: "hund", 1: "katze"}
-        elif changed == "loss":
-            trainer.compute_loss_func = lambda *args, **kwargs: 0
-        elif changed == "optimizer":
-            trainer.optimizer = torch.optim.SGD(trainer.model.parameters())
-        elif changed == "stopped":
-            trainer.state.global_step = 29
-        else:
-            trainer = "a trainer"
-        with pytest.raises(et.SettingsError, match=said.get(changed, "Give a transformers.Trainer")):
+        return trainer
+
+    @pytest.mark.parametrize("changed", CHANGES)
+    def test_what_it_learned_from_must_be_what_is_asked_for(self, splits, profile, tmp_path, changed):
+        trainer = self.as_if_trained(splits, profile, tmp_path)
+        change, said = CHANGES[changed]
+        change(trainer)
+        with pytest.raises(et.SettingsError, match=said):
             et.load_or_train(splits, profile, trainer=trainer, folder=tmp_path / "kept", bf16=False, **QUIETLY)
         assert not (tmp_path / "kept").exists()
+
+    def test_weights_of_labels_and_other_things_are_refused(self, splits, profile, tmp_path):
+        options = {"folder": tmp_path / "kept", "bf16": False, **QUIETLY}
+        trainer = self.as_if_trained(splits, profile, tmp_path)
+        with pytest.raises(et.SettingsError, match="its loss is another"):
+            et.load_or_train(splits, profile, trainer=trainer, class_weights=[1, 9], **options)
+        with pytest.raises(et.SettingsError, match=r"Give a transformers\.Trainer"):
+            et.load_or_train(splits, profile, trainer="a trainer", **options)
+
+    def test_what_is_kept_stays_and_is_returned(self, splits, profile, tmp_path):
+        options = {"folder": tmp_path / "kept", "bf16": False, **QUIETLY}
+        first = self.as_if_trained(splits, profile, tmp_path)
+        kept = et.load_or_train(splits, profile, trainer=first, **options)
+        second = self.as_if_trained(splits, profile, tmp_path)
+        with torch.no_grad():
+            second.model.classifier.weight.add_(1)
+        with pytest.warns(et.TrainingWarning, match="other weights. It stays"):
+            returned = et.load_or_train(splits, profile, trainer=second, **options)
+        np.testing.assert_array_equal(predictions(returned, splits), predictions(kept, splits))
+        [finished] = [path for path in (tmp_path / "kept").iterdir() if path.is_dir() and not path.suffix]
+        shutil.rmtree(finished)
+        finished.mkdir()  # of an interrupted copy
+        with pytest.raises(et.SettingsError, match="holds no finished model"):
+            et.load_or_train(splits, profile, trainer=first, **options)
