@@ -154,7 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     subs["classify"]("--precision", choices=["auto", "float32", "bfloat16"], default="float32")
     subs["classify"]("--cpu", action="store_true", help="leave an accelerator alone")
     for add in (subs["classify"], subs["extract"]):
-        add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster, from files to parquet")
+        add(
+            "--engine",
+            choices=["local", "ray"],
+            default="local",
+            help="ray: on a cluster; extract then reads rows with ids",
+        )
         add("--id-column", default="id", help="id, unless given")
         add("--batch-size", type=int, default=1024, help="rows that the model is given together")
         add("--concurrency", type=int, help="Ray actors; as many as there is room for, unless given")

@@ -7,15 +7,12 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 from pyarrow.fs import FSSpecHandler, PyFileSystem
-from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from emotion_tutorial.exceptions import DataError, SettingsError, TutorialError, needed_from
-from emotion_tutorial.onnx_classifier import ABOUT, OnnxClassifier
 from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.text_files import (
     Tables,
@@ -26,6 +23,7 @@ from emotion_tutorial.text_files import (
     rows_checked,
     rows_in_order,
 )
+from emotion_tutorial.text_model import TextModel
 from emotion_tutorial.texts import require_number
 
 FINISHED, BAD = "_SUCCESS", "_bad"
@@ -33,109 +31,22 @@ FINISHED, BAD = "_SUCCESS", "_bad"
 ROWS_PER_FILE, BYTES_PER_TASK = 100_000, 1 << 20
 """Of the output, and of the texts that an actor is given at a time."""
 ACTOR_CORES, TASK_CORES = 0.9, 0.1
-"""What an actor reserves of a core, and what a task that reads or writes does. Actors that reserve all cores of a small
-cluster leave none to read with. With these there is room beside each actor, also after a machine is lost."""
+"""What an actor reserves of a core, and what a task that reads or writes does. If actors reserve all cores of a small
+cluster, reading and writing wait; with these there is room on every core, also when only one is left. And because they
+differ, Ray does not read a file where it is computed, so that all actors share a single large file."""
 
 
-class TextModel:
-    """A model that is given tables of texts, in this process or in an actor of Ray.
+class ModelActor:
+    """A `TextModel` in an actor. It is loaded with the first texts: of an earlier error Ray passes on the words alone."""
 
-    Parameters
-    ----------
-    model
-        The folder of an export, as `export_onnx` wrote it; or a checkpoint that computes with torch, as
-        `load_classifier` takes it, or `load_encoder` if there are to be no labels.
-    labels, scores
-        Whether to return the most probable label with its probability, and the probability of each label.
-    pooling
-        How the hidden states of a text become its vector, as in `extract_hidden_states`. None: no vectors.
-    precision
-        `float32`, `bfloat16`, or `auto` for bfloat16 where the hardware computes in it. An export has its own.
-    device, threads
-        As in `load_classifier`, and as in `OnnxClassifier`.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        labels: bool = True,
-        scores: bool = False,
-        pooling: Any = None,
-        precision: str = "float32",
-        device: str | None = None,
-        threads: int | None = None,
-    ):
-        self.labels, self.scores, self.pooling = labels, scores, pooling
-        self.export: OnnxClassifier | None = None
-        self.body: Any = None
-        if labels and (as_folder(model) / ABOUT).is_file():
-            if pooling:
-                raise SettingsError(f"{model} is an export, which gives no vectors. Name the model that was exported.")
-            self.export = OnnxClassifier(model, threads=threads)
-            self.names = self.export.label_names
-            return
-        import torch  # not above, because an export starts sooner without it
-
-        from emotion_tutorial.devices import has_bfloat16
-        from emotion_tutorial.features import pooling_for
-        from emotion_tutorial.models import label_names_of, load_classifier, load_encoder, load_tokenizer
-        from emotion_tutorial.tokenization import context_size
-
-        self.tokenizer = load_tokenizer(model)
-        self.model = load_classifier(model, device=device) if labels else load_encoder(model, device)
-        self.names = label_names_of(self.model.config) if labels else []
-        self.limit = context_size(self.tokenizer, self.model)
-        if precision == "auto":
-            precision = "bfloat16" if has_bfloat16(self.model.device) else "float32"
-        self.model.to(getattr(torch, precision))
-        if pooling:
-            self.pooling = pooling_for(pooling, self.tokenizer, self.limit)
-            self.model.base_model.register_forward_hook(lambda *call: setattr(self, "body", call[-1]))
+    def __init__(self, **arguments: Any):
+        self.arguments = arguments
+        self.model: TextModel | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return a row for each row of a table of `id` and `text`, in their order.
-
-        Returns
-        -------
-        Table
-            `id`; `label`, and its probability `score`; `truncated`, whether the text is longer than the model reads and
-            was cut there; for each label its name after `score_`; `vector`. Scores and vectors are float32.
-        """
-        texts = table["text"].to_pylist()
-        logits, cut, vectors = self._compute(texts)
-        columns: dict[str, Any] = {"id": table["id"]}
-        if self.labels:
-            shares = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
-            columns["label"] = pa.array([self.names[best] for best in shares.argmax(axis=1)])
-            columns["score"] = shares.max(axis=1)
-        columns["truncated"] = np.isin(np.arange(len(texts)), [*cut])
-        if self.scores:
-            columns |= {f"score_{name}": shares[:, place] for place, name in enumerate(self.names)}
-        if self.pooling:
-            columns["vector"] = pa.array(list(vectors), pa.list_(pa.float32()))
-        return pa.table(columns)
-
-    def _compute(self, texts: list[str]) -> tuple[Any, Any, Any]:
-        """Return logits, the rows that were cut, and vectors."""
-        if self.export:
-            return (*self.export.compute_logits(texts), None)
-        from emotion_tutorial.features import pool
-        from emotion_tutorial.inference import forward_in_batches, require_finite
-        from emotion_tutorial.tokenization import encode
-
-        ids, cut = encode(texts, self.tokenizer, self.limit)
-        found: dict[str, Any] = {}
-        for rows, output, mask in forward_in_batches(self.model, ids, self.tokenizer, "texts", progress=False):
-            parts = {"logits": output.logits} if self.labels else {}
-            if self.pooling:
-                parts["vectors"] = pool(self.body.last_hidden_state, mask, self.pooling)
-            for name, part in parts.items():
-                found.setdefault(name, np.empty((len(texts), part.shape[1]), dtype=np.float32))
-                found[name][rows] = part.float().cpu().numpy()
-        for values in found.values():
-            require_finite(values, "texts")
-        return found.get("logits"), cut, found.get("vectors")
+        """Return what the model does."""
+        self.model = self.model or TextModel(**self.arguments)
+        return self.model(table)
 
 
 def map_files(
@@ -154,7 +65,7 @@ def map_files(
 ) -> dict[str, Any]:
     """Give the texts of any number of files to a `TextModel`, and write what it returns to a folder of parquet files.
 
-    The files are read twice, the first time to find malformed rows, which is better than to find them hours later.
+    The files are read twice: a first pass looks for malformed rows, so that none turns up after hours of computing.
 
     Parameters
     ----------
@@ -166,26 +77,27 @@ def map_files(
     model
         The arguments of `TextModel`.
     id_column, text_column
-        Names of two columns. Ids are strings or whole numbers; those of a CSV file stay as they are written. A row
-        keeps its id, and not its place.
+        Names of two columns. Ids are strings or whole numbers, and in a CSV file strings. A row keeps its id, and not
+        its place. Nobody checks that ids differ.
     engine
         `local` computes in this process. `ray` computes on the cluster that `RAY_ADDRESS` names, or that runs on this
         machine, and otherwise starts one here for as long as it takes.
     batch_size, concurrency, num_gpus
-        As in Ray Data: how many rows the model is given together, how many actors there are (None: as many as there
-        are cores or GPUs for), and how many GPUs each has, perhaps a part of one. A process alone needs the first only.
+        As in Ray Data: how many rows the model is given together, how many actors there are (None: one for each core,
+        or as many as the GPUs are enough for), and how many GPUs each has, which may be a part of one. Without Ray,
+        only the first matters.
     skip_bad
-        Whether rows that have no id or text, and lines that have other fields than the header, are written to the
-        folder `_bad` in the output, with the reason. Otherwise the first one is an error. A field that is empty in a
-        CSV file is missing.
+        Whether rows without an id or a text, and lines with more or fewer fields than the header, are written to the
+        folder `_bad` in the output, with the reason. Otherwise the first of them is an error. An empty field of a CSV
+        file is a missing value.
     rows_per_file
         Of the output. With Ray, at least as many.
 
     Returns
     -------
     dict
-        The `output`, and the number of rows there as `texts`, and of those in `_bad` as `bad`. It was counted that they
-        are those of the input.
+        The `output`, how many rows it has (`texts`), and how many are in `_bad` (`bad`). The rows of the output have
+        been counted: there are as many as in the input.
 
     Raises
     ------
@@ -242,7 +154,7 @@ def _in_process(model: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num_gpus: float) -> Iterator[Any]:
-    """Do as `_in_process` does, on a cluster. An error of ours there is raised as itself."""
+    """Do as `_in_process` does, on a cluster. Errors of this package and of the system are raised as themselves."""
     with needed_from("ray"):
         import ray
         from ray.data import ActorPoolStrategy, DataContext, Dataset
@@ -269,11 +181,11 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
         size = concurrency or (min(cores - 1, int(gpus / num_gpus)) if num_gpus else cores)
         if size < 1:
             raise SettingsError(
-                f"No room for an actor on {cores} cores and {gpus} GPUs. Add some, or set --concurrency."
+                f"{cores} cores and {gpus} GPUs have no room for an actor. Add some, or lower --num-gpus."
             )
         options: dict[str, Any] = {"num_gpus": num_gpus} if num_gpus else {"num_cpus": ACTOR_CORES}
         options |= {"fn_constructor_kwargs": model, "batch_size": batch_size, "batch_format": "pyarrow"}
-        computed = load(files, read).map_batches(TextModel, compute=ActorPoolStrategy(size=size), **options)
+        computed = load(files, read).map_batches(ModelActor, compute=ActorPoolStrategy(size=size), **options)
         light = {"num_cpus": TASK_CORES}
         computed.write_parquet(folder, filesystem=place, min_rows_per_file=rows, ray_remote_args=light)
 
@@ -285,7 +197,7 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
             yield stream, compute
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
-        raise (cause if isinstance(cause, TutorialError) else error) from None
+        raise (cause if isinstance(cause, TutorialError | OSError) else error) from None
     finally:
         if started:
             ray.shutdown()

@@ -25,7 +25,8 @@ MODULES = list(PACKAGE.rglob("*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]
 NAMELESS = dict.fromkeys(("words", "texts", "hub", "reading", "replacing"), "data")
-NAMELESS |= {"checkpoints": "models", "training_settings": "training", "text_files": "serving", "scaling": "serving"}
+NAMELESS |= {"checkpoints": "models", "training_settings": "training", "text_files": "serving"}
+NAMELESS |= dict.fromkeys(("text_model", "scaling"), "serving")
 """Modules without a public name, and the module that each stands before."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/scaling.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]
 PAGES += ["docs/index.md", "docs/architectures.md", "docs/security.md"]
