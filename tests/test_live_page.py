@@ -5,12 +5,14 @@ import json
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -33,6 +35,10 @@ ODD = [
     "it's [SEP] here [MASK]",
     "\ufb01nally ½ ©",
     "x" * 300,
+    "ΣΑΣ ΟΔΟΣ",  # JavaScript has a letter of its own for the last sigma of a word
+    "a\U00020000b",  # a Han character beyond the first 65,536 characters
+    "[CLS] [CLS] " + "hello " * 600,  # cut, after what looks like the beginning
+    "words " * 3000 + "at the end",
 ]
 
 
@@ -94,7 +100,8 @@ def ask(shown: Page, text: str, names: list[str]) -> list[float]:
 
 def compared(page: Path, texts: list[str]) -> None:
     """Check that a browser gives the label and the probabilities that `OnnxClassifier` gives."""
-    expected = et.OnnxClassifier(page / "model").predict_proba(texts)
+    with warnings.catch_warnings(action="ignore", category=et.DataWarning):  # some texts are cut
+        expected = et.OnnxClassifier(page / "model").predict_proba(texts)
     with opened(page) as (shown, noticed):
         found = np.array([ask(shown, text, [*expected]) for text in texts])
     assert noticed == []
@@ -180,6 +187,39 @@ def test_a_file_that_is_missing_is_named(page, tmp_path):
         expect(shown.get_by_role("status")).to_contain_text("model/model.onnx could not be loaded (404)")
 
 
+@needs_browser
+def test_a_page_that_was_replaced_while_it_was_open_says_so(page, export, tmp_path):
+    folder = shutil.copytree(page, tmp_path / "page")
+    with opened(folder) as (shown, _):
+        expect(shown.get_by_label("Your text")).to_be_visible()
+        write_page(export, folder, threshold=0.5, packages=PACKAGES)
+        shown.get_by_label("Your text").fill("What a day!")
+        shown.keyboard.press("Enter")
+        expect(shown.get_by_role("status")).to_contain_text("the page has changed since it was opened")
+
+
+@needs_packages
+def test_layers_that_share_weights_and_tokenizers_that_browsers_cut_otherwise(export, tmp_path):
+    model = onnx.load(export / "model.onnx")
+    products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
+    same = [node for node in products if node.input[1] != products[0].input[1]]
+    shapes = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
+    same = [node for node in same if shapes[node.input[1]] == shapes[products[0].input[1]]]
+    same[0].input[1], same[0].input[3] = products[0].input[1], products[0].input[3]
+    shared = shutil.copytree(export, tmp_path / "shared")
+    onnx.save(model, shared / "model.onnx")
+    page = write_page(shared, tmp_path / "page", packages=PACKAGES)
+    found, expected = (et.OnnxClassifier(folder).predict_proba(EXAMPLES) for folder in (page / "model", shared))
+    assert abs(found - expected).to_numpy().max() < 0.3  # which rounds activations, and which does not
+    rules = json.loads((shared / "tokenizer.json").read_text(encoding="utf-8"))
+    rules["model"] = {"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0], ["[PAD]", 0.0]]}
+    (shared / "tokenizer.json").write_text(json.dumps(rules), encoding="utf-8")
+    before = (page / "page.json").read_bytes()
+    with pytest.raises(et.CheckpointError, match="unigram"):
+        write_page(shared, page, packages=PACKAGES)
+    assert (page / "page.json").read_bytes() == before
+
+
 @needs_packages
 def test_command_writes_the_page(export, tmp_path, capsys):
     choices = ["--title", "Which mood?", "--example", "What a day!", "--threshold", "0.5", "--packages", str(PACKAGES)]
@@ -197,6 +237,8 @@ def test_command_writes_the_page(export, tmp_path, capsys):
     [
         ({"threshold": 76}, et.SettingsError, "threshold= is 76"),
         ({"examples": [3]}, et.DataError, "examples="),
+        ({"title": " "}, et.SettingsError, "title="),
+        ({"limits": None}, et.SettingsError, "limits="),
         ({"packages": "nowhere"}, et.NotFoundError, "nowhere has no onnxruntime-web"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_readme_quotes_what_was_measured(results):
     seeds = results["scores"]["tweets"]["test"]["fine-tuned"]["seeds"]
     assert f"scored from {100 * min(seeds):.1f} to {100 * max(seeds):.1f}" in readme
     speed = results["timings"]["ONNX Runtime, int8"]["texts_per_second"]
-    [quoted] = re.findall(r"about (\d+) texts a second", readme)
+    [quoted] = re.findall(r"about (\d+) short texts a second", readme)
     assert float(quoted) == pytest.approx(speed, rel=0.02)
     assert 1e6 / speed / 60 == pytest.approx(30, rel=0.2)
     assert "a million in half an hour" in readme
