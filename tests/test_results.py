@@ -66,6 +66,13 @@ def test_the_readme_quotes_what_was_measured(results):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     seeds = results["scores"]["tweets"]["test"]["fine-tuned"]["seeds"]
     assert f"scored from {100 * min(seeds):.1f} to {100 * max(seeds):.1f}" in readme
+    gains = re.search(r"by (\d+) points on the tweets and by (\d+) on the bundled texts", readme)
+    assert gains
+    for found, name in zip(gains.groups(), ("tweets", "bundled"), strict=True):
+        test = results["scores"][name]["test"]
+        assert int(found) == round(100 * (test["fine-tuned"]["value"] - test["bag of words"]["value"]))
+    situations = results["kinds"]["situation"]
+    assert situations["fine-tuned"]["low"] < situations["bag of words"]["high"]  # hardly where nobody names a feeling
     speed = results["timings"]["ONNX Runtime, int8"]["texts_per_second"]
     [quoted] = re.findall(r"about (\d+) short texts a second", readme)
     assert float(quoted) == pytest.approx(speed, rel=0.02)
