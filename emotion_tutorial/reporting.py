@@ -98,6 +98,8 @@ def write_report(
     parameters.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     title = f"Report on {source.name}"
     notebook.cells[0].source = f"# {title}\n\n{INTRODUCTION}"
+    if fast:  # nothing about what is left out
+        notebook.cells = [cell for cell in notebook.cells if "transformer" not in cell.metadata.get("tags", [])]
     page.parent.mkdir(parents=True, exist_ok=True)
     try:
         _execute(notebook, page.parent.resolve())
@@ -137,7 +139,7 @@ def _execute(notebook: Any, folder: Path) -> None:
             kernel_name="python3",
             resources={"metadata": {"path": str(folder)}},
             extra_arguments=["--log-level=ERROR", "--InlineBackend.figure_formats=retina"],
-            on_cell_start=lambda cell_index, **_: progress.set_description(sections[cell_index]),
+            on_cell_start=lambda cell_index, **_: progress.set_description(sections[cell_index], refresh=False),
             on_cell_complete=lambda cell, **_: progress.update(cell.cell_type == "code"),
         )
         try:
@@ -165,6 +167,8 @@ def _as_html(notebook: Any, title: str) -> str:
     from nbconvert import HTMLExporter
 
     shown = copy.deepcopy(notebook)
+    first, *rest = shown.cells  # the summary comes first here, and last where it is computed
+    shown.cells = [first, *sorted(rest, key=lambda cell: "summary" not in cell.metadata.get("tags", []))]
     for cell in shown.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):

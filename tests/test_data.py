@@ -339,3 +339,9 @@ def test_other_columns_whose_names_are_taken_are_left_out_with_a_warning():
         splits = load_splits(frame, text_column="review", label_column="stars", other_columns=True)
     assert splits["train"].column_names == ["text", "label", "shop"]
     assert set(splits["train"]["text"]) == {"I won", "I lost"}
+
+
+def test_a_label_with_one_text_is_named_beside_the_one_that_it_looks_like():
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(60)], "label": ["good", "bad"] * 29 + ["Good", "bad"]})
+    with pytest.raises(DataError, match=r"Only 1 text is left with the label 'Good', while others are called 'good'\."):
+        load_splits(frame)
