@@ -162,6 +162,20 @@ def speed_table(results: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\nMeasured by `python benchmarks/prediction_speed.py` on {where}."
 
 
+def corpus_table(results: dict[str, Any]) -> str:
+    """Return what a hundred million texts take, computed from the rates that were measured on two cores."""
+    rows = []
+    ways = ("torch, float32", "torch, bfloat16", "ONNX Runtime, float32", "ONNX Runtime, int8")  # those of classify
+    for method in (way for way in ways if way in results["timings"]):
+        rate = results["timings"][method]["texts_per_second"]
+        core_hours = 2 * 1e8 / rate / 3600
+        rows.append([method, f"{rate:,.0f}", *(f"{core_hours / cores:,.1f}" for cores in (2, 16, 128))])
+    head = ["a hundred million texts", "texts/s on 2 cores, measured", "hours on 2 cores, computed"]
+    head += ["on 16 cores, computed", "on 128 cores, computed"]
+    where = results["parts"]["speed"]["machine"]
+    return f"{table(head, rows)}\n\nComputed from the rates in notebook 8, of short texts on {where}."
+
+
 def equivalence_table(results: dict[str, Any]) -> str:
     """Return whether int8 is as accurate as float32, to within the margin."""
     found = results["equivalence"]
@@ -231,6 +245,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "label_errors": ("label_errors", label_error_table),
     "deletions": ("deletions", deletion_table),
     "speed": ("speed", speed_table),
+    "corpus": ("speed", corpus_table),
     "equivalence": ("equivalence", equivalence_table),
     "int8_layers": ("int8_layers", layer_table),
     "few_labels": ("few_labels", few_label_table),

@@ -1,6 +1,7 @@
-"""Report on labeled texts, fine-tune a classifier, extract hidden states, or serve a model, from the command line.
+"""Report on labeled texts, fine-tune, extract hidden states, classify files, or serve a model, from the command line.
 
-``finetune`` also runs on several GPUs or machines, started by ``torchrun`` or ``accelerate launch``.
+``finetune`` also runs on several GPUs or machines, started by ``torchrun`` or ``accelerate launch``; ``classify`` and
+``extract`` do on a Ray cluster.
 """
 
 import argparse
@@ -55,8 +56,11 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def extract(options: argparse.Namespace) -> dict[str, Any]:
-    """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads."""
+    """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads, or those of files."""
     profile, output = _profile(options), as_folder(options.output)
+    if options.engine == "ray":
+        model = {"model": profile.checkpoint, "labels": False, "pooling": options.pooling}
+        return _map_files(options, profile.data, model, profile.columns["text_column"])
     _refuse_own_input(profile, output)
     splits = et.load_splits(profile.data, **profile.columns)
     saved = [folder / "dataset_info.json" for folder in (output, *(output / split for split in splits))]
@@ -68,6 +72,21 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
     with replaced_whole(output) as new:
         et.extract_hidden_states(splits, encoder, tokenizer, **how).save_to_disk(new)
     return {"folder": str(output), "texts": sum(dataset.num_rows for dataset in splits.values())}
+
+
+def classify(options: argparse.Namespace) -> dict[str, Any]:
+    """Write the label of each text in any number of parquet or CSV files into a folder of parquet files."""
+    model = {"model": options.model, "scores": options.scores, "pooling": options.vectors}
+    return _map_files(options, options.input, model, options.text_column)
+
+
+def _map_files(options: argparse.Namespace, source: str, model: dict[str, Any], text_column: str) -> dict[str, Any]:
+    from emotion_tutorial.scaling import map_files
+
+    names = ("id_column", "engine", "batch_size", "concurrency", "num_gpus", "skip_bad")
+    model |= {"precision": options.precision, "device": "cpu" if options.cpu else None}
+    settings = {name: getattr(options, name) for name in names}
+    return map_files(source, options.output, model, text_column=text_column, **settings)
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -131,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emotion_tutorial", description=__doc__)
     commands = parser.add_subparsers(required=True)
     subs = {}
-    for command in (finetune, extract, serve, page, report):
+    for command in (finetune, extract, classify, serve, page, report):
         sub = commands.add_parser(command.__name__, help=(command.__doc__ or "").splitlines()[0])
         sub.set_defaults(command=command)
         subs[command.__name__] = sub.add_argument
@@ -148,6 +167,26 @@ def _parser() -> argparse.ArgumentParser:
     subs["finetune"]("--batch-size", type=int, help="texts per optimizer step, of all processes together")
     subs["finetune"]("--seed", type=int)
     subs["finetune"]("--new-head", action="store_true", help="replace the head of a fine-tuned classifier")
+    subs["classify"]("model", help="an export (fastest on CPUs), a saved model, or a Hub id")
+    subs["classify"]("input", help="a parquet, CSV or TSV file, a folder of them, or a pattern; also an s3:// address")
+    subs["classify"]("--output", required=True, help="folder that is empty or not there")
+    subs["classify"]("--text-column", default="text")
+    subs["classify"]("--scores", action="store_true", help="the probability of each label too")
+    subs["classify"]("--vectors", choices=["cls", "mean"], help="the hidden states too, pooled so; not of an export")
+    subs["classify"]("--precision", choices=["auto", "float32", "bfloat16"], default="float32")
+    subs["classify"]("--cpu", action="store_true", help="leave an accelerator alone")
+    for add in (subs["classify"], subs["extract"]):
+        add(
+            "--engine",
+            choices=["local", "ray"],
+            default="local",
+            help="ray: on a cluster; extract then reads rows with ids",
+        )
+        add("--id-column", default="id", help="id, unless given")
+        add("--batch-size", type=int, default=1024, help="rows that the model is given together")
+        add("--concurrency", type=int, help="Ray actors; as many as there is room for, unless given")
+        add("--num-gpus", type=float, default=0, help="for each Ray actor, perhaps a part of one")
+        add("--skip-bad", action="store_true", help="set malformed rows aside, in the folder _bad of the output")
     subs["extract"]("--pooling", choices=["cls", "mean"], default="cls")
     subs["extract"]("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     subs["serve"]("folder", type=Path, help="a saved model, or an export")

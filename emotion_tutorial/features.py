@@ -74,8 +74,7 @@ def extract_hidden_states(
     dtype = getattr(torch, precision)
     with evaluating(body):  # not while another thread explains something, with a hook that would be copied
         worker = body if dtype == body.dtype else copy.deepcopy(body).to(dtype)
-    starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
-    vector = "last" if pooling == "cls" and not starts_with_cls else pooling
+    vector = pooling_for(pooling, tokenizer, limit)
     weights = body.state_dict().values()  # quantized ones have no bytes that a name could cover
     cache = cache and all(torch.is_tensor(weight) and not weight.is_quantized for weight in weights)
     extracted = {}
@@ -99,6 +98,12 @@ def _hidden_states(
         vectors[rows] = pooled
     require_finite(vectors, options[0])
     return vectors
+
+
+def pooling_for(pooling: Pooling, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
+    """Return the pooling of `pool` that is meant: for `cls` it is `last` if texts do not begin with [CLS]."""
+    starts_with_cls = encode([""], tokenizer, limit)[0][0][0] == tokenizer.cls_token_id
+    return "last" if pooling == "cls" and not starts_with_cls else pooling
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:

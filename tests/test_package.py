@@ -29,6 +29,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 NAMELESS = dict.fromkeys(("words", "texts", "hub", "reading", "replacing"), "data")
 NAMELESS |= {"live_page": "serving", "reporting": "serving", "checkpoints": "models", "training_settings": "training"}
+NAMELESS |= {"text_files": "serving", "text_model": "serving", "scaling": "serving"}
 """Modules without a public name, and the module that each stands before."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/scaling.md", "CHANGELOG.md", "emotion_tutorial/corpus/README.md"]
 PAGES += ["docs/index.md", "docs/architectures.md", "docs/security.md"]

@@ -169,6 +169,7 @@ def test_speed_is_shown_in_tables_and_in_a_figure(tmp_path):
     made = tables(results)
     assert f"| {INT8} | 99.2 (98.4 to 99.6) | 8 | 500 (16) | 50.00 | 99.00 | 10.0 |" in made["speed"]
     assert made["speed"].endswith("on 2 cores, Brand (avx2).")
+    assert f"| {INT8} | 500 | 55.6 | 6.9 | 0.9 |" in made["corpus"]
     assert "| -0.8 | -1.4 to -0.2 | ±1.0 | not shown" in made["equivalence"]
     assert "| all but key | 100.0 | 0.00 | 0 | 10.0 |" in made["int8_layers"]
     figure = draw_speed(results)

@@ -11,7 +11,7 @@ def lowest_versions() -> dict[str, str]:
     """Return the lowest version of each dependency, those of the extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
-    return dict(re.findall(r"^([\w-]+)[>=]=([\w.]+)", "\n".join(wanted), re.MULTILINE))
+    return dict(re.findall(r"^([\w-]+)(?:\[[\w,-]+\])?[>=]=([\w.]+)", "\n".join(wanted), re.MULTILINE))
 
 
 if __name__ == "__main__":

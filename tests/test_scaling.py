@@ -1,0 +1,323 @@
+"""Files of any number of texts: in this process, and on a Ray cluster of two nodes whose parts are killed."""
+
+import json
+import re
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+import emotion_tutorial as et
+from emotion_tutorial.__main__ import main
+from emotion_tutorial.scaling import map_files
+from emotion_tutorial.text_files import find_files, read_rows
+
+NAMES = ["calm", "cross", "merry"]
+TEXTS = ["i feel well", 'what a "long", and\nrather terrible day', "NA", "tea 😀", "007", "never again " * 300]
+on_a_cluster = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray does not support clusters of several nodes on Windows"),
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Save a small random classifier, of weights so large that it does not say the same of all texts."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(**sizes, initializer_range=0.3, id2label=dict(enumerate(NAMES)))
+    return et.save_model(
+        BertForSequenceClassification(config), et.load_tokenizer("embedded"), tmp_path_factory.mktemp("m")
+    )
+
+
+@pytest.fixture(scope="module")
+def export(model, tmp_path_factory) -> Path:
+    loaded, tokenizer = et.load_classifier(model, device="cpu"), et.load_tokenizer(model)
+    return et.export_onnx(loaded, tokenizer, tmp_path_factory.mktemp("float32"), quantize=False)
+
+
+@pytest.fixture(scope="module")
+def int8(model, tmp_path_factory) -> Path:
+    loaded, tokenizer = et.load_classifier(model, device="cpu"), et.load_tokenizer(model)
+    return et.export_onnx(loaded, tokenizer, tmp_path_factory.mktemp("int8"))
+
+
+def write_texts(folder: Path, files: int, rows: int, suffix: str = ".csv", texts: list[str] = TEXTS) -> pd.DataFrame:
+    """Write files of texts, with ids and a third column, and return all of them by their ids."""
+    ids = [f"{i:05}" if suffix == ".csv" else 7 * i for i in range(files * rows)]
+    frame = pd.DataFrame({"key": ids, "said": [f"{texts[i % len(texts)]} {i}" for i in range(len(ids))], "x": 1})
+    folder.mkdir()
+    for place in range(files):
+        part = frame[place * rows : (place + 1) * rows]
+        if suffix == ".parquet":
+            part.to_parquet(folder / f"{place}.parquet")
+        else:
+            part.to_csv(folder / f"{place}{suffix}", index=False)
+    return frame.set_index("key")
+
+
+def classify(model: Path, source: Path | str, output: Path, *options: str) -> pd.DataFrame:
+    columns = ["--id-column", "key", "--text-column", "said"]
+    main(["classify", str(model), str(source), "--output", str(output), "--cpu", *columns, *options])
+    return pd.read_parquet(output).set_index("id")
+
+
+def test_labels_scores_and_vectors_are_those_of_the_library_and_rows_keep_their_ids(model, tmp_path, capsys):
+    texts = write_texts(tmp_path / "in", 2, 30, ".parquet")
+    found = classify(model, tmp_path / "in", tmp_path / "out", "--scores", "--vectors=mean", "--batch-size", "7")
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert done == {"output": str(tmp_path / "out"), "texts": 60, "bad": 0}
+    assert json.loads((tmp_path / "out" / "_SUCCESS").read_text()) == done
+    assert [*found.index] == [*texts.index]  # in order, as it was one process
+    loaded, tokenizer = et.load_classifier(model, device="cpu"), et.load_tokenizer(model)
+    with pytest.warns(et.DataWarning, match="10 texts .* were cut"):
+        expected = et.predict_proba(texts["said"], loaded, tokenizer)
+    np.testing.assert_allclose(found[[f"score_{name}" for name in NAMES]], expected, atol=1e-5)
+    assert [*found["label"]] == [*expected.idxmax(axis=1)]
+    np.testing.assert_allclose(found["score"], expected.max(axis=1), atol=1e-5)
+    assert [*found["truncated"]] == [text.startswith("never") for text in texts["said"]]
+    split = et.load_splits(
+        {name: texts.assign(label=["a", "b"] * 30) for name in ("train", "validation", "test")}, text_column="said"
+    )["test"]
+    with pytest.warns(et.DataWarning, match="were cut"):
+        states = et.extract_hidden_states(split, loaded, tokenizer, pooling="mean", precision="float32", cache=False)
+    np.testing.assert_allclose(np.stack(found["vector"]), states["hidden_state"][:], atol=1e-5)
+    assert pq.read_schema(next((tmp_path / "out").glob("*.parquet"))).field("vector").type == pa.list_(pa.float32())
+
+
+def test_an_export_says_the_same_and_csv_stays_as_it_is_written(model, export, int8, tmp_path):
+    texts = write_texts(tmp_path / "in", 3, 40)
+    found = {}
+    for name, path in {"torch": model, "export": export, "int8": int8}.items():
+        found[name] = classify(path, tmp_path / "in" / "*.csv", tmp_path / name, "--scores")
+        assert [*found[name].index] == [*texts.index]  # "00007" is not 7
+    pd.testing.assert_frame_equal(found["export"], found["torch"], atol=1e-5)
+    assert (found["int8"]["label"] == found["torch"]["label"]).mean() > 0.9
+    np.testing.assert_allclose(found["int8"].filter(like="score_").sum(axis=1), 1, atol=1e-6)
+    expected = et.OnnxClassifier(export)
+    with pytest.warns(et.DataWarning, match="were cut"):
+        scores = expected.predict_proba(texts["said"])  # with the commas, quotes and line breaks that the file had
+    np.testing.assert_allclose(found["export"].filter(like="score_"), scores, atol=1e-5)
+    with pytest.raises(SystemExit, match=r"SettingsError: .* gives no vectors"):
+        classify(export, tmp_path / "in", tmp_path / "vectors", "--vectors", "cls")
+
+
+BAD = {  # a file; of one row its place, its id and what is wrong with it; the ids of the others
+    "too many fields": ("key,said\na,fine\nb,one,two\nc,fine\n", 3, None, "3 fields, not 2: .*two", ["a", "c"]),
+    "no text": ("key,said\na,fine\nb,\nc,fine\n", 3, "b", "no text", ["a", "c"]),
+    "no id": ("key,said\na,fine\n,alone\nc,fine\n", 3, None, "no id", ["a", "c"]),
+    "another encoding": ("key,said\na,fine\nb,caf\udce9\nc,fine\n", 3, "b", "the text is not UTF-8", ["a", "c"]),
+    "a missing value": ({"key": [1, 2, 3], "said": ["fine", None, "fine"]}, 1, "2", "no text", [1, 3]),
+    "a number": ({"key": ["a"], "said": [1]}, 0, "a", "the text is 1, not a string", []),
+    "a fraction": ({"key": [0.5], "said": ["fine"]}, 0, "0.5", "the id is 0.5, not a string or a whole number", []),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_malformed_row_is_named_or_set_aside(case, export, tmp_path):
+    content, row, key, said, others = BAD[case]
+    path = tmp_path / ("bad.parquet" if isinstance(content, dict) else "bad.csv")
+    if isinstance(content, dict):
+        pd.DataFrame(content).to_parquet(path)
+    else:
+        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(SystemExit, match=rf"^DataError: .*bad\.\w+, row {row}, id {key}: {said}.*--skip-bad"):
+        classify(export, path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    if others:
+        assert [*classify(export, path, tmp_path / "out", "--skip-bad").index] == others
+    else:
+        with pytest.raises(SystemExit, match=r"^DataError: .* has no row with an id and a text"):
+            classify(export, path, tmp_path / "out", "--skip-bad")
+    [bad] = pq.read_table(tmp_path / "out" / "_bad").to_pylist()
+    assert (Path(bad["file"]), bad["row"], bad["id"]) == (path, row, key)
+    assert re.match(said, bad["reason"])
+
+
+def test_file_that_cannot_be_read_on_is_an_error_even_if_rows_may_be_skipped(export, tmp_path):
+    cases = {
+        "quote": ('key,said\na,fine\nb,"open\nc,fine\n', r"quote\.csv, line 4: .*Close the quotes"),
+        "names": ("id,text\na,fine\n", r"names\.csv has no column 'key' among \['id', 'text'\]\. .*--id-column"),
+        "twice": ("key,said,said\na,b,c\n", "has 2 column 'said'"),
+        "empty": ("", "has no column 'key'"),
+        "header": ("key,said\n", "no row with an id and a text"),
+    }
+    for name, (content, said) in cases.items():
+        (tmp_path / f"{name}.csv").write_text(content)
+        with pytest.raises(SystemExit, match=f"^DataError: .*{said}"):
+            classify(export, tmp_path / f"{name}.csv", tmp_path / "out", "--skip-bad")
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(SystemExit, match=r"^DataError: .*damaged\.parquet could not be read"):
+        classify(export, tmp_path / "damaged.parquet", tmp_path / "out", "--skip-bad")
+    (tmp_path / "mixed").mkdir()
+    pd.DataFrame({"key": [1], "said": ["fine"]}).to_parquet(tmp_path / "mixed" / "a.parquet")
+    pd.DataFrame({"key": ["1"], "said": ["fine"]}).to_parquet(tmp_path / "mixed" / "b.parquet")
+    with pytest.raises(
+        SystemExit, match=r"^DataError: The ids are int64 in .*a\.parquet and \w*string in .*b\.parquet"
+    ):
+        classify(export, tmp_path / "mixed", tmp_path / "out")
+
+
+def test_large_file_is_read_and_written_in_parts(export, tmp_path):
+    (tmp_path / "large.csv").write_text("key,said\n" + "".join(f"{i},good\n" for i in range(50_000)) + '1,"open\n')
+    tables = read_rows("key", "said", 100, find_files(str(tmp_path / "large.csv"))[0])
+    assert [good.num_rows for good, _ in islice(tables, 3)] == [100] * 3  # the end has not been seen yet
+    with pytest.raises(et.DataError, match="unexpected end of data"):
+        list(tables)
+    write_texts(tmp_path / "in", 2, 500, texts=["good"])
+    columns = {"id_column": "key", "text_column": "said"}
+    map_files(str(tmp_path / "in"), str(tmp_path / "out"), {"model": str(export)}, rows_per_file=300, **columns)
+    assert sorted(pq.read_metadata(path).num_rows for path in (tmp_path / "out").glob("*.parquet")) == [
+        100,
+        300,
+        300,
+        300,
+    ]
+
+
+def test_files_are_found_in_folders_by_patterns_and_addresses(export, tmp_path):
+    write_texts(tmp_path / "in", 1, 5, ".csv.gz")
+    for name in ("_SUCCESS", ".hidden.csv", "_half.parquet", "notes.txt"):
+        (tmp_path / "in" / name).write_text("")
+    [file] = find_files(str(tmp_path / "in"))
+    assert file.endswith("in/0.csv.gz")
+    for source in (file, tmp_path / "in", f"{tmp_path}/i*/*.gz"):
+        assert find_files(str(source)) == [file]
+    for output in ("memory://results", f"file://{(tmp_path / 'a folder').as_posix()}"):
+        columns = {"id_column": "key", "text_column": "said"}
+        assert map_files(file, output, {"model": str(export)}, **columns)["texts"] == 5
+    with pytest.raises(et.SettingsError, match=r"^memory://results holds files already"):
+        map_files(file, "memory://results", {"model": str(export)}, **columns)
+    with pytest.raises(et.NotFoundError, match=r"no file named .parquet, .* at 'nowhere'"):
+        find_files("nowhere")
+    with pytest.raises(et.SettingsError, match="Protocol not known: gopher"):
+        find_files("gopher://texts")
+
+
+def test_output_that_holds_something_is_refused(export, tmp_path):
+    write_texts(tmp_path / "in", 1, 5)
+    classify(export, tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out" / "_SUCCESS").unlink()  # as a run that was interrupted leaves it
+    with pytest.raises(SystemExit, match=r"^SettingsError: .*out holds files already.*interrupted"):
+        classify(export, tmp_path / "in", tmp_path / "out")
+
+
+def test_ray_is_an_extra(export, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_texts(tmp_path / "in", 1, 5)
+    with pytest.raises(SystemExit, match=r'^MissingExtraError: .*pip install "emotion-tutorial\[ray\]"'):
+        classify(export, tmp_path / "in", tmp_path / "out", "--engine", "ray")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """Start two nodes on this machine, with one core and with two, that only this test can talk to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_worker_niceness", "0")  # else what else runs on this machine comes first
+        import ray
+        from ray.cluster_utils import Cluster
+
+        soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
+        cluster.add_node(num_cpus=2)
+        cluster.wait_for_nodes()
+        ray.init(cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def run_and_kill(folder: Path, export: Path, kill: Callable[[], None] | None) -> pd.DataFrame:
+    """Classify 12,000 texts on the cluster, and kill something once the first thousand are written."""
+    texts = write_texts(folder / "in", 24, 500, texts=[*TEXTS[:-1], "again " * 50])
+    found: list[str] = []
+
+    def watch() -> None:
+        while not found and not done.is_set():
+            found.extend(str(path) for path in (folder / "out").glob("*.parquet"))
+            time.sleep(0.05)
+        if found:
+            kill()
+
+    done, columns = threading.Event(), {"id_column": "key", "text_column": "said"}
+    watcher = threading.Thread(target=watch)
+    if kill:
+        watcher.start()
+    try:
+        options = {"engine": "ray", "batch_size": 250, "rows_per_file": 1000}
+        counts = map_files(str(folder / "in"), str(folder / "out"), {"model": str(export)}, **options, **columns)
+    finally:
+        done.set()
+        if kill:
+            watcher.join()
+    assert counts["texts"] == 12_000
+    assert kill is None or 0 < len(found) < 10  # of twelve files, when something was killed
+    map_files(str(folder / "in"), str(folder / "local"), {"model": str(export)}, **columns)
+    one, many = (pd.read_parquet(folder / name).set_index("id").sort_index() for name in ("local", "out"))
+    assert [*many.index] == [*texts.index]
+    pd.testing.assert_frame_equal(many, one, atol=1e-5)
+    return many
+
+
+class TestRay:
+    pytestmark = on_a_cluster
+
+    def test_gives_what_one_process_gives_row_by_row(self, cluster, export, tmp_path):
+        run_and_kill(tmp_path, export, None)
+        assert len([*(tmp_path / "out").glob("*.parquet")]) > 3
+
+    def test_actor_that_is_killed_costs_no_row(self, cluster, export, tmp_path):
+        def kill_actor() -> None:
+            named = (
+                (process, " ".join(process.cmdline())) for process in psutil.process_iter() if process.is_running()
+            )
+            next(process for process, line in named if line.startswith("ray::MapWorker(MapBatches(ModelActor)")).kill()
+
+        run_and_kill(tmp_path, export, kill_actor)
+
+    def test_node_that_is_lost_costs_no_row(self, cluster, export, tmp_path):
+        [larger] = cluster.worker_nodes
+        run_and_kill(tmp_path, export, lambda: cluster.remove_node(larger, allow_graceful=False))
+        cluster.add_node(num_cpus=2)
+
+    def test_commands_name_what_is_wrong_and_write_vectors_and_bad_rows(
+        self, cluster, model, tiny_checkpoint, tmp_path
+    ):
+        texts = write_texts(tmp_path / "in", 2, 20, ".parquet")
+        (tmp_path / "in" / "bad.parquet").write_bytes(b"")
+        pd.DataFrame({"key": [-1, -2], "said": ["fine", None]}).to_parquet(tmp_path / "in" / "bad.parquet")
+        with pytest.raises(SystemExit, match=r"^DataError: .*bad\.parquet, row 1, id -2: no text"):
+            classify(model, tmp_path / "in", tmp_path / "out", "--engine", "ray")
+        with pytest.raises(SystemExit, match=r"^NotFoundError: .*nowhere"):
+            classify(tmp_path / "nowhere", tmp_path / "in", tmp_path / "out", "--engine", "ray", "--skip-bad")
+        command = ["extract", "--engine", "ray", "--data", str(tmp_path / "in"), "--checkpoint", str(tiny_checkpoint)]
+        command += ["--pooling", "mean", "--precision", "float32", "--id-column", "key", "--text-column", "said"]
+        main([*command, "--skip-bad", "--output", str(tmp_path / "states")])
+        found = pd.read_parquet(tmp_path / "states").set_index("id").drop(index=-1).sort_index()
+        assert [*found.index] == [*texts.index]
+        assert len(pd.read_parquet(tmp_path / "states" / "_bad")) == 1
+        encoder, tokenizer = et.load_encoder(tiny_checkpoint, "cpu"), et.load_tokenizer(tiny_checkpoint)
+        split = et.load_splits(
+            {name: texts.assign(label=["a", "b"] * 20) for name in ("train", "validation", "test")}, text_column="said"
+        )["test"]
+        with pytest.warns(et.DataWarning, match="were cut"):
+            states = et.extract_hidden_states(
+                split, encoder, tokenizer, pooling="mean", precision="float32", cache=False
+            )
+        np.testing.assert_allclose(np.stack(found["vector"]), states["hidden_state"][:], atol=1e-5)
