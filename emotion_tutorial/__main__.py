@@ -1,4 +1,4 @@
-"""Report on labeled texts, fine-tune, extract hidden states, classify files, or serve a model, from the command line.
+"""Report on texts, fine-tune, extract hidden states, classify files, or serve a model, from the command line.
 
 ``finetune`` also runs on several GPUs or machines, started by ``torchrun`` or ``accelerate launch``; ``classify`` and
 ``extract`` do on a Ray cluster.
