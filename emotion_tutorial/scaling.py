@@ -37,7 +37,7 @@ differ, Ray does not read a file where it is computed, so that all actors share 
 
 
 class ModelActor:
-    """A `TextModel` in an actor. It is loaded with the first texts: of an earlier error Ray passes on the words alone."""
+    """A `TextModel` in an actor, loaded with the first texts: of an earlier error Ray passes on the words alone."""
 
     def __init__(self, **arguments: Any):
         self.arguments = arguments
