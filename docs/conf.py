@@ -1,5 +1,6 @@
 """How Sphinx builds the site from these pages: `python tools/pages.py site`."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def wrap_tables(_: Sphinx, doctree: nodes.document) -> None:
             node[:] = [nodes.Text(f'<div class="pst-scrollable-table-container">{table}</div>')]
 
 
+def nest_solutions(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put the solutions of a notebook below its page in the sidebar, those of its exercises before the capstone."""
+    solutions = {name for name in app.env.found_docs if name.startswith(page[:3]) and name.endswith("_solutions")}
+    if re.match(r"\d\d_", page) and page not in solutions:
+        names = sorted(solutions, key=lambda name: name != f"{page}_solutions")
+        source[0] += "\n".join(["\n```{toctree}", ":hidden:", "", *names, "```\n"])
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
+    app.connect("source-read", nest_solutions)
     app.connect("doctree-read", wrap_tables)

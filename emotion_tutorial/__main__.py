@@ -1,4 +1,4 @@
-"""Fine-tune a classifier, extract hidden states, classify files, or serve a saved model, from the command line.
+"""Report on texts, fine-tune, extract hidden states, classify files, or serve a model, from the command line.
 
 ``finetune`` also runs on several GPUs or machines, started by ``torchrun`` or ``accelerate launch``; ``classify`` and
 ``extract`` do on a Ray cluster.
@@ -109,6 +109,28 @@ def serve(options: argparse.Namespace) -> None:
     uvicorn.run(app, host=options.host, port=options.port, access_log=False)
 
 
+def report(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a report on labeled texts, as an HTML file and the notebook that made it."""
+    from emotion_tutorial.reporting import write_report
+
+    names = ("text_column", "label_column", "fast", "max_texts", "max_tokens", "overwrite")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    page = write_report(options.data, options.output, **given)
+    return {"report": str(page), "notebook": str(page.with_suffix(".ipynb"))}
+
+
+def page(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a web page on which an export answers in the reader's browser; any server of files can publish it."""
+    from emotion_tutorial.live_page import write_page
+
+    given = ("title", "threshold", "limits", "packages")
+    chosen = {name: value for name in given if (value := getattr(options, name)) is not None}
+    folder = write_page(options.export, options.folder, examples=options.example, **chosen)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    look = f"python -m http.server --bind 127.0.0.1 --directory {folder}"
+    return {"page": str(folder), "megabytes": round(size / 1e6, 1), "look": look}
+
+
 def _refuse_own_input(profile: et.Profile, *written: Path) -> None:
     read = [as_folder(given).resolve() for given in {profile.data, profile.checkpoint} - {"embedded", "hub"}]
     for folder in written:
@@ -128,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emotion_tutorial", description=__doc__)
     commands = parser.add_subparsers(required=True)
     subs = {}
-    for command in (finetune, extract, classify, serve):
+    for command in (finetune, extract, classify, serve, page, report):
         sub = commands.add_parser(command.__name__, help=(command.__doc__ or "").splitlines()[0])
         sub.set_defaults(command=command)
         subs[command.__name__] = sub.add_argument
@@ -171,6 +193,21 @@ def _parser() -> argparse.ArgumentParser:
     subs["serve"]("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; no password")
     subs["serve"]("--port", type=int, default=8000, help="0: any that is free")
     subs["serve"]("--threads", type=int, help="threads of the CPU that compute; all, unless given")
+    subs["report"]("data", help="a file or a folder of labeled texts")
+    subs["report"]("--text-column", help="text, unless given")
+    subs["report"]("--label-column", help="label, unless given")
+    subs["report"]("--output", default="report.html", help="the HTML file; report.html, unless given")
+    subs["report"]("--fast", action="store_true", help="leave the transformer out")
+    subs["report"]("--max-texts", type=int, help="to train on; 4000, unless given")
+    subs["report"]("--max-tokens", type=int, help="of each text, for the transformer; 128, unless given")
+    subs["report"]("--overwrite", action="store_true", help="replace a report that is there")
+    subs["page"]("export", type=Path, help="a folder that export_onnx wrote, or a saved model with one in it")
+    subs["page"]("folder", type=Path, help="where the page goes")
+    subs["page"]("--title")
+    subs["page"]("--example", action="append", default=[], help="a text to click; may be given several times")
+    subs["page"]("--threshold", type=float, help="the probability below which the page would rather not say")
+    subs["page"]("--limits", help="what the page says it is not for")
+    subs["page"]("--packages", type=Path, help="a node_modules folder, or npm fetches the scripts")
     return parser
 
 

@@ -36,6 +36,7 @@ def load_splits(
     text_column: str = "text",
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
+    other_columns: bool = False,
     seed: int = 0,
     encoding: str = "utf-8",
 ) -> DatasetDict:
@@ -59,6 +60,9 @@ def load_splits(
         Names in the order of their ids. The labels in the data are these names, or ids into them. None: the names
         that the data set brings (as a `ClassLabel`), or else the sorted labels of the training rows. In that last
         case, ids in place of names are refused.
+    other_columns
+        Keep the other columns too, as strings; a missing value stays missing. One that is called `text` or `label`, or
+        like a column before it, cannot be kept, and a `DataWarning` says so.
     seed
         The seed for the rows that are cut from the training rows.
     encoding
@@ -110,7 +114,10 @@ def load_splits(
                 if own and given and {*map(_as_name, given)}.isdisjoint(map(_as_name, own)):
                     _warn(f"{where}: its label names {shorten(own)} are replaced, in this order, by label_names=.", 3)
                     own = []
-                found.append(_check_rows(table, where, text_column, label_column, own))
+                rows = _check_rows(table, where, text_column, label_column, own)
+                found.append(
+                    rows.join(_other_columns(table, where, text_column, label_column)) if other_columns else rows
+                )
         except MissingLabelsError as error:
             if split != "test":
                 raise
@@ -128,7 +135,9 @@ def load_splits(
         frame["label"] = _label_ids(frame["label"], names, ids_are_known, f"{title}, split {split!r}")
     if len(names) < 2:
         raise DataError(f"{title} has {len(names)} class {shorten(names)}, not two or more. Check label_column=.")
-    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    kept = dict.fromkeys(name for frame in frames.values() for name in frame)
+    features = Features(dict.fromkeys(kept, Value("string")) | {"label": ClassLabel(names=names)})
+    frames = {split: frame.reindex(columns=[*kept]) for split, frame in frames.items()}
     splits = {split: Dataset.from_pandas(frame, features, preserve_index=False) for split, frame in frames.items()}
     return _cut_missing(splits, title, seed)
 
@@ -222,6 +231,18 @@ def _check_rows(part: Any, where: str, text_column: str, label_column: str, name
     return pd.DataFrame({"text": pd.Series(texts, dtype="string[pyarrow]"), "label": pd.Series(labels, dtype=object)})
 
 
+def _other_columns(part: Any, where: str, *used: str) -> pd.DataFrame:
+    """Return the columns that are neither text nor label, as strings."""
+    frame = part.to_pandas() if isinstance(part, Dataset) else part.reset_index(drop=True)
+    others = [place for place, name in enumerate(frame.columns) if name not in used]
+    names = [str(frame.columns[place]) for place in others]
+    if lost := [name for row, name in enumerate(names) if name in ("text", "label", *names[:row])]:
+        _warn(f"{where}: the columns {shorten(lost)} are left out, because their names are taken. Rename them.")
+    kept = {name: place for place, name in zip(others, names, strict=True) if name not in lost}
+    values = {name: frame.iloc[:, place] for name, place in kept.items()}
+    return pd.DataFrame({name: column.map(str, na_action="ignore").astype(object) for name, column in values.items()})
+
+
 def _as_name(label: Any) -> str | None:
     """Return a label as a name: 3, 3.0 and "3" are one label."""
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", label.strip() if isinstance(label, str) else str(label)) or None
@@ -259,7 +280,12 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
             kept, cut = train_test_split(kept, test_size=size, stratify=labels[kept], random_state=seed)
         except ValueError as error:
             found = f"Cannot cut {size} rows for split {split!r} from the {len(kept)} training rows of {title}"
-            raise DataError(f"{found}: {shorten(str(error), 300)}. Give more rows, or a {split} split.") from error
+            ids, counts = np.unique(labels[kept], return_counts=True)
+            rare = [train.features["label"].names[label] for label in ids[counts < 2]]
+            why = f"Only 1 text is left with the label {shorten(rare[0])}" if rare else shorten(str(error), 300)
+            alike = [name for name in train.features["label"].names if rare and name.casefold() == rare[0].casefold()]
+            why += f", while others are called {shorten(alike[-1 - alike.index(rare[0])])}" if len(alike) == 2 else ""
+            raise DataError(f"{found}: {why}. Give more rows, or a {split} split.") from error
         splits[split] = train.select(np.sort(cut))
     if missing:
         splits["train"] = train.select(np.sort(kept))

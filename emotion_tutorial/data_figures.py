@@ -6,22 +6,23 @@ calls `show`.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.exceptions import DataError, needed_from
 from emotion_tutorial.figure_style import BLUE, MOST_ROWS, require_columns, row_axes, wrap
 from emotion_tutorial.texts import as_column, as_ids, as_labels, as_matrix, as_texts, require_one_index
 from emotion_tutorial.words import word_spans
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+
+def plot_class_distribution(frame: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     """Draw how many texts each label has, the most common on top, with its share.
 
     Parameters
@@ -44,7 +45,7 @@ def plot_class_distribution(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
     return ax
 
 
-def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_text_lengths(frame: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     """Draw a box plot of words per text for each label, in the order of `plot_class_distribution`.
 
     The box is the middle half of the texts, and the line in it is the median. The whiskers reach to the last text
@@ -74,7 +75,7 @@ def plot_text_lengths(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_projection(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: Sequence[str]) -> Figure:
+def plot_projection(projection: pd.DataFrame, labels: npt.ArrayLike, label_names: Sequence[str]) -> "Figure":
     """Draw one panel per label: where in the plane its texts lie, over all texts in gray, all on one scale.
 
     Parameters
@@ -101,6 +102,8 @@ def plot_projection(projection: pd.DataFrame, labels: npt.ArrayLike, label_names
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     size = (2.6 * columns, 2.5 * rows + 0.6)
+    with needed_from("figures"):
+        import matplotlib.pyplot as plt
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()

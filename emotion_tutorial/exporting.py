@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch.export import Dim
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.exporters import OnnxConfig, OnnxExporter
 
 from emotion_tutorial.caching import digest
 from emotion_tutorial.exceptions import CheckpointError, SettingsError, TutorialError, needed_from
@@ -116,6 +115,7 @@ def _content(folder: Path) -> str:
 def _trace(model: PreTrainedModel, pad: int, scratch: Path, path: Path) -> Any:
     """Write and return the model's graph, with weights, for any number of texts of any length."""
     import onnx
+    from transformers.exporters import OnnxConfig, OnnxExporter
 
     ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, pad]])
     sample: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}

@@ -4,15 +4,15 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.font_manager import get_font_names
 
-from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.exceptions import DataError, SettingsError, needed_from
 from emotion_tutorial.texts import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colors of Okabe and Ito 2008, which the style file lists."""
@@ -40,15 +40,21 @@ FONTS = (
 
 def use_style() -> None:
     """Give matplotlib this tutorial's look for the session, and fonts for other scripts if there are any."""
+    with needed_from("figures"):
+        import matplotlib.pyplot as plt
+        from matplotlib.font_manager import get_font_names
     plt.style.use(str(files("emotion_tutorial") / "emotion_tutorial.mplstyle"))
     plt.rcParams["font.family"] = ["sans-serif", *(name for name in FONTS if name in set(get_font_names()))]
 
 
-def new_axes(ax: Axes | None, *, width: float = 7, height: float = 4) -> Axes:
+def new_axes(ax: "Axes | None", *, width: float = 7, height: float = 4) -> "Axes":
     """Return the given Axes, or new ones of this size in inches, which are never taller than `TALLEST`.
 
     Raises a `SettingsError` if something else is given, such as the array of Axes that `plt.subplots(2)` returns.
     """
+    with needed_from("figures"):
+        import matplotlib.pyplot as plt
+        from matplotlib.axes import Axes
     if not isinstance(ax, Axes | None):
         raise SettingsError(f"ax= is a {type(ax).__name__}, not one Axes. Give one of them, such as axes[0].")
     return ax if ax is not None else plt.subplots(figsize=(width, min(height, TALLEST)))[1]
@@ -60,8 +66,8 @@ def wrap(text: object, width: int = 24, lines: int = 3) -> str:
 
 
 def row_axes(
-    ax: Axes | None, names: Iterable[object], title: str, xlabel: str, ends: Any = (), numbers: Sequence[str] = ()
-) -> Axes:
+    ax: "Axes | None", names: Iterable[object], title: str, xlabel: str, ends: Any = (), numbers: Sequence[str] = ()
+) -> "Axes":
     """Return Axes whose rows 0, 1, ... have names, and numbers at their ends; of more than `MOST_ROWS`, only some.
 
     Rows are known by their position, since two names may be cut to the same. A $ in a name does not begin a formula.

@@ -9,15 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from emotion_tutorial.baselines import bag_of_words, probe
 from emotion_tutorial.caching import cached_array, digest
 from emotion_tutorial.checkpoints import locate_checkpoint
-from emotion_tutorial.exceptions import DataError, SettingsError
+from emotion_tutorial.exceptions import DataError, SettingsError, needed_from
 from emotion_tutorial.features import extract_hidden_states, feature_matrix
 from emotion_tutorial.inference import predict_proba
 from emotion_tutorial.models import load_encoder, load_tokenizer
@@ -87,7 +85,7 @@ def find_label_errors(
         if all labels are the same, or if one has fewer texts than folds. Also if `label_names` are numbers, and the
         labels numbers that could be ids as well as names, which would mean other labels.
     CheckpointError, NotFoundError, MissingExtraError, HubError
-        If the checkpoint cannot be loaded, as `load_encoder` says.
+        If the checkpoint cannot be loaded, as `load_encoder` says, or if cleanlab is not installed.
 
     Notes
     -----
@@ -96,6 +94,9 @@ def find_label_errors(
     enough: at least as probable as it is, on average, for the texts that were given it. A classifier's own mistakes
     can reach that, too: the harder the texts are for it, the more the sum overestimates.
     """
+    with needed_from("labels"):
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
     if method not in [*get_args(Method)]:
         raise SettingsError(f"Unknown method {method!r}. Choose from {', '.join(get_args(Method))}.")
     require_one_index(texts=texts, labels=labels)

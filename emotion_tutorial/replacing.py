@@ -18,7 +18,7 @@ LOCK, UNFINISHED, COMPLETE = ".saving.lock", ".unfinished-", ".complete"
 """Hidden names: who writes holds the lock and writes into a folder of the second name, which then gets the third."""
 STAMPS = ".replaces.json"
 """In a complete set: its files in the order of their moves, with size and time of what each of them is to replace."""
-GATES = ("config.json", "export.json", "dataset_dict.json")
+GATES = ("config.json", "export.json", "dataset_dict.json", "page.json")
 """Files without which nobody reads a folder. They leave it first and come back last, so that no mixture is read."""
 
 

@@ -6,26 +6,28 @@ calls `show`.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from emotion_tutorial.evaluation import Ids
-from emotion_tutorial.exceptions import DataError
+from emotion_tutorial.exceptions import DataError, needed_from
 from emotion_tutorial.figure_style import BLUE, METHOD_COLORS, ORANGE, new_axes, require_columns, row_axes, wrap
 from emotion_tutorial.texts import as_column, as_ids, as_matrix, require_number, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_WITH_NUMBERS = 30
 """The number of classes up to which a cell of a confusion matrix has room for its number, and an axis for all names."""
 
 
 def plot_confusion_matrix(
-    *, y_true: Ids, y_pred: Ids, label_names: Sequence[str], title: str = "Confusion matrix", ax: Axes | None = None
-) -> Axes:
+    *, y_true: Ids, y_pred: Ids, label_names: Sequence[str], title: str = "Confusion matrix", ax: "Axes | None" = None
+) -> "Axes":
     """Draw the shares of each true label's texts by predicted label; every row sums to 1.
 
     Labels that no text has, true or predicted, keep their row and column. With more than `MOST_WITH_NUMBERS` labels
@@ -60,8 +62,8 @@ def plot_confusion_matrix(
 
 
 def plot_class_probabilities(
-    probabilities: Mapping[str, float] | pd.Series, *, title: str = "", sort: bool = True, ax: Axes | None = None
-) -> Axes:
+    probabilities: Mapping[str, float] | pd.Series, *, title: str = "", sort: bool = True, ax: "Axes | None" = None
+) -> "Axes":
     """Draw the probability of each label as a bar.
 
     Parameters
@@ -91,7 +93,7 @@ def plot_class_probabilities(
     return ax
 
 
-def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: str = "accuracy") -> Figure:
+def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: str = "accuracy") -> "Figure":
     """Draw loss, and a metric of the validation texts, against epochs.
 
     What the history does not have, such as a training loss, is left out, and so are values that are not finite, as
@@ -121,6 +123,8 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     if not panels or (metric != "accuracy" and [score] not in panels):
         there = ", ".join(logs.columns) or f"a {type(log_history).__name__}"
         raise DataError(f"No {score} in log_history=, only {there}. Give trainer.state.log_history of a training.")
+    with needed_from("figures"):
+        import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.4), squeeze=False)
     for ax, panel in zip(axes.flat, panels, strict=True):
         for column in numbers[panel].dropna(axis=1, how="all"):
@@ -139,7 +143,7 @@ def plot_learning_curve(log_history: Sequence[Mapping[str, float]], *, metric: s
     return figure
 
 
-def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | None = None) -> Axes:
+def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: "Axes | None" = None) -> "Axes":
     """Draw scores with their intervals, one model a row, the best on top, each in the color of its method.
 
     A name that begins with one of `METHOD_COLORS`, such as "probe on the mean", has that color.
@@ -170,7 +174,7 @@ def plot_scores(scores: pd.DataFrame, *, title: str, xlabel: str, ax: Axes | Non
     return ax
 
 
-def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: Axes | None = None) -> Axes:
+def plot_explanation(explanation: pd.DataFrame, *, bars: int = 25, ax: "Axes | None" = None) -> "Axes":
     """Draw what each word adds to the label's probability as a bar, in the order of the text from the top.
 
     Parameters

@@ -315,3 +315,33 @@ def test_a_damaged_folder_of_save_to_disk(tmp_path):
     file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(DataError, match="damaged"):
         load_splits(tmp_path)
+
+
+def test_other_columns_are_kept_as_strings_when_asked_for(tmp_path):
+    frame = pd.DataFrame({"review": ["I won", "I lost"] * 20, "stars": ["a", "b"] * 20, "shop": ["x", None] * 20})
+    frame["price"] = 1.5
+    frame.to_csv(tmp_path / "reviews.csv", index=False)
+    columns = {"text_column": "review", "label_column": "stars"}
+    with pytest.warns(DataWarning, match="no validation and no test"):
+        splits = load_splits(tmp_path / "reviews.csv", **columns, other_columns=True)
+    for dataset in splits.values():
+        assert dataset.column_names == ["text", "label", "shop", "price"]
+        expected = ["x" if text == "I won" else None for text in dataset["text"]]
+        assert [value or None for value in dataset["shop"]] == expected
+        assert set(dataset["price"]) == {"1.5"}
+    with pytest.warns(DataWarning):
+        assert load_splits(frame, **columns)["train"].column_names == ["text", "label"]
+
+
+def test_other_columns_whose_names_are_taken_are_left_out_with_a_warning():
+    frame = pd.DataFrame({"review": ["I won", "I lost"] * 20, "stars": ["a", "b"] * 20, "text": 1, "shop": "x"})
+    with pytest.warns(DataWarning, match=r"the columns \['text'\] are left out|no validation and no test"):
+        splits = load_splits(frame, text_column="review", label_column="stars", other_columns=True)
+    assert splits["train"].column_names == ["text", "label", "shop"]
+    assert set(splits["train"]["text"]) == {"I won", "I lost"}
+
+
+def test_a_label_with_one_text_is_named_beside_the_one_that_it_looks_like():
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(60)], "label": ["good", "bad"] * 29 + ["Good", "bad"]})
+    with pytest.raises(DataError, match=r"Only 1 text is left with the label 'Good', while others are called 'good'\."):
+        load_splits(frame)

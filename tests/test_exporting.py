@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, ByT5Tokenizer
+from transformers.exporters import OnnxExporter
 
 from emotion_tutorial import OnnxClassifier, export_onnx, exporting, predict_proba, save_model
 from emotion_tutorial.exceptions import CheckpointError, DataWarning, SettingsError, TutorialError
@@ -200,7 +201,7 @@ def test_exports_in_threads_trace_one_at_a_time_and_say_what_cannot_be_traced(mo
         running.pop()
         raise RuntimeError("Could not guard on data-dependent expression")  # as with Longformer
 
-    monkeypatch.setattr(exporting.OnnxExporter, "export", trace)
+    monkeypatch.setattr(OnnxExporter, "export", trace)
     with ThreadPoolExecutor(3) as pool:
         exports = [pool.submit(export_onnx, model, tokenizer, tmp_path / name) for name in "abc"]
     for export in exports:

@@ -10,19 +10,30 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from packaging.requirements import Requirement
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import pages  # noqa: E402
-from pages import build_site, notebook_links, notebook_paths, page_name, shrink, source_digest, write_pages  # noqa: E402
+from pages import (  # noqa: E402
+    build_site,
+    chosen_notebooks,
+    notebook_links,
+    notebook_paths,
+    page_name,
+    shrink,
+    source_digest,
+    write_pages,
+)
 
 import emotion_tutorial  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.ipynb"))
 DOCS = ROOT / "docs"
+COURSE = Requirement(pages.PROJECT["optional-dependencies"]["course"][0]).extras
 MACHINE = r"(/(?:home|root|tmp|Users)/|[A-Z]:\\)"
 FIGURE = r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)">'
 
@@ -204,13 +215,24 @@ def test_figures_are_shrunk():
         shrink(png(900))
 
 
+def test_make_notebooks_executes_the_lessons_and_an_example_and_make_docs_the_solutions_too():
+    assert chosen_notebooks("notebooks") == [*NOTEBOOKS, ROOT / "examples" / "own_data.ipynb"]
+    assert {*chosen_notebooks("docs")} == {path for path in notebook_paths() if pages.can_run(path)}
+    assert [page_name(path) for path in chosen_notebooks("docs", "02")] == [
+        "02_text_to_tokens",
+        "02_text_to_tokens_solutions",
+    ]
+
+
 def test_services_get_a_copy_that_installs_the_package(monkeypatch):
     monkeypatch.setattr(pages, "REPOSITORY", "https://github.com/someone/course")
     links, copy = notebook_links(ROOT / "examples" / "own_data.ipynb")
     for address in ("(https://colab.research.google.com/github", "src=https://github.com"):
         assert f"{address}/someone/course/blob/main/docs/notebooks/own_data.ipynb)" in links
     cells = nbformat.reads(copy["notebooks/own_data.ipynb"].decode(), 4).cells
-    assert cells.pop(1).source.startswith("!git clone --depth 1 https://github.com/someone/course")
+    install = cells.pop(1).source
+    assert install.startswith("!git clone --depth 1 https://github.com/someone/course")
+    assert f'"./course[{",".join(sorted(COURSE - {"docs"}))}]"' in install
     assert [cell.source for cell in cells] == [
         cell.source for cell in nbformat.read(ROOT / "examples" / "own_data.ipynb", 4).cells
     ]

@@ -1,6 +1,7 @@
 """docs/results.json, the predictions that it is computed from, and the tables that are made from it."""
 
 import json
+import re
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -59,6 +60,30 @@ def test_numbers_are_of_the_texts_and_settings_as_they_are(results, corpus):
 
 def test_the_readme_shows_the_test_split(results):
     assert tables(results)["test"] in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_quotes_what_was_measured(results):
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    seeds = results["scores"]["tweets"]["test"]["fine-tuned"]["seeds"]
+    assert f"scored from {100 * min(seeds):.1f} to {100 * max(seeds):.1f}" in readme
+    gains = re.search(r"by (\d+) points on the tweets and by (\d+) on the bundled texts", readme)
+    assert gains
+    for found, name in zip(gains.groups(), ("tweets", "bundled"), strict=True):
+        test = results["scores"][name]["test"]
+        assert int(found) == round(100 * (test["fine-tuned"]["value"] - test["bag of words"]["value"]))
+    situations = results["kinds"]["situation"]
+    assert situations["fine-tuned"]["low"] < situations["bag of words"]["high"]  # hardly where nobody names a feeling
+    speed = results["timings"]["ONNX Runtime, int8"]["texts_per_second"]
+    [quoted] = re.findall(r"about (\d+) short texts a second", readme)
+    assert float(quoted) == pytest.approx(speed, rel=0.02)
+    assert 1e6 / speed / 60 == pytest.approx(30, rel=0.2)
+    assert "a million in half an hour" in readme
+    page = (ROOT / "docs" / "04_fine_tuning.md").read_text(encoding="utf-8")
+    block = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    lines = block[1].splitlines()
+    assert len(lines) == 3
+    assert all(f"    {line}\n" in page for line in lines)
 
 
 def test_what_is_cheap_is_measured_again(results, corpus):

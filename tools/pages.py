@@ -1,6 +1,7 @@
 """Execute the notebooks, write them as Markdown pages with their figures, and build the site.
 
-``python tools/pages.py notebooks`` executes them on the profile that the environment asks for, into ``build/``;
+``python tools/pages.py notebooks`` executes the lessons and ``examples/own_data.ipynb`` on the profile that the
+environment asks for, into ``build/``, where the other pages are those of ``docs/``;
 ``python tools/pages.py docs`` refreshes the committed pages in ``docs/``, on the quick profile;
 ``python tools/pages.py site`` builds the site from the committed pages alone.
 """
@@ -20,6 +21,7 @@ import tomllib
 from pathlib import Path
 
 import course
+import live
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -36,7 +38,7 @@ MAX_FIGURE_BYTES = 200_000
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT.get("urls", {}).get("Repository")
 INSTALL = """!git clone --depth 1 {0} course
-%pip install --quiet "./course[demo,embedded,fewshot,keras,notebooks,onnx,serve]"
+%pip install --quiet "./course[fewshot,keras,notebooks,onnx,serve]"
 %cd course/{1}"""
 WARNING = re.compile(r"^.*?:\d+: (\w+Warning: .*)$", re.MULTILINE)
 
@@ -50,6 +52,14 @@ def notebook_paths(only: str = "") -> list[Path]:
 def can_run(path: Path) -> bool:
     """Say whether what a notebook needs is installed. Without it, its page stays as it is."""
     return path.stem != "keras_hub" or importlib.util.find_spec("keras_hub") is not None
+
+
+def chosen_notebooks(kind: str, only: str = "") -> list[Path]:
+    """Return the notebooks that a command executes; ``notebooks`` leaves out the solutions, which the tests execute."""
+    runnable = [path for path in notebook_paths(only) if can_run(path)]
+    if kind == "notebooks":
+        return [path for path in runnable if path in course.LESSONS or path.stem == "own_data"]
+    return runnable
 
 
 def page_name(path: Path) -> str:
@@ -195,11 +205,12 @@ def write_pages(paths: list[Path], folder: Path) -> None:
         target.write_bytes(data)
 
 
-def build_site(source: Path, site: Path) -> None:
-    """Build the site from a folder of pages; a warning is an error."""
+def build_site(source: Path, site: Path, model: Path | None = None) -> None:
+    """Build the site from a folder of pages, with the live classifier if there is one; a warning is an error."""
     shutil.rmtree(site, ignore_errors=True)
     if build_main(["-W", "--keep-going", "--quiet", "--fresh-env", "-d", f"{site}.cache", str(source), str(site)]):
         raise SystemExit("The site was not built: see the warnings above.")
+    live.add_live_page(site, model)
     print(f"Open {site / 'index.html'}")
 
 
@@ -208,12 +219,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["notebooks", "docs", "site"])
     parser.add_argument("--only", default="", help="only notebooks whose name begins so, such as 02 or own")
+    parser.add_argument("--live", type=Path, help="a saved model for the live classifier, which is then required")
     options = parser.parse_args()
     for name in ("EMOTION_TUTORIAL_DATA", "EMOTION_TUTORIAL_CHECKPOINT", "EMOTION_TUTORIAL_ARTIFACTS"):
         # Notebooks run in their own folder: a path given to this command is relative to here.
         if (value := os.environ.get(name)) and (Path(value).exists() or name.endswith("ARTIFACTS")):
             os.environ[name] = str(Path(value).resolve())
-    runnable = [path for path in notebook_paths(options.only) if can_run(path)]
+    chosen = chosen_notebooks(options.kind, options.only)
     folder = ROOT / "build" / "pages" if options.kind == "notebooks" else ROOT
     if options.kind == "notebooks":
         shutil.rmtree(folder, ignore_errors=True)
@@ -221,15 +233,17 @@ def main() -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("artifacts", ".*"))
         for name in ("CHANGELOG.md", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
-        write_pages(runnable, folder / "docs")
+        write_pages(chosen, folder / "docs")
     elif options.kind == "docs":
         for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
             os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
         with tempfile.TemporaryDirectory() as artifacts:
             # Trained again, so that the pages show a training and not what is left of an earlier one.
             os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = artifacts
-            write_pages(runnable, DOCS)
-    build_site(folder / "docs", ROOT / "build" / "site")
+            write_pages(chosen, DOCS)
+            build_site(DOCS, ROOT / "build" / "site", options.live)
+            return
+    build_site(folder / "docs", ROOT / "build" / "site", options.live)
 
 
 if __name__ == "__main__":
