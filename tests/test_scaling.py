@@ -4,9 +4,11 @@ import json
 import re
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 from transformers import BertConfig, BertForSequenceClassification
 
 import emotion_tutorial as et
@@ -89,9 +92,7 @@ def test_labels_scores_and_vectors_are_those_of_the_library_and_rows_keep_their_
     assert [*found["label"]] == [*expected.idxmax(axis=1)]
     np.testing.assert_allclose(found["score"], expected.max(axis=1), atol=1e-5)
     assert [*found["truncated"]] == [text.startswith("never") for text in texts["said"]]
-    split = et.load_splits(
-        {name: texts.assign(label=["a", "b"] * 30) for name in ("train", "validation", "test")}, text_column="said"
-    )["test"]
+    split = Dataset.from_dict({"text": texts["said"].tolist()})
     with pytest.warns(et.DataWarning, match="were cut"):
         states = et.extract_hidden_states(split, loaded, tokenizer, pooling="mean", precision="float32", cache=False)
     np.testing.assert_allclose(np.stack(found["vector"]), states["hidden_state"][:], atol=1e-5)
@@ -242,53 +243,47 @@ def cluster() -> Iterator[object]:
         cluster.shutdown()
 
 
-def run_and_kill(folder: Path, export: Path, kill: Callable[[], None] | None) -> pd.DataFrame:
-    """Classify 12,000 texts on the cluster, and kill something once the first thousand are written."""
-    texts = write_texts(folder / "in", 24, 500, texts=[*TEXTS[:-1], "again " * 50])
-    found: list[str] = []
-
-    def watch() -> None:
-        while not found and not done.is_set():
-            found.extend(str(path) for path in (folder / "out").glob("*.parquet"))
-            time.sleep(0.05)
-        if found:
-            kill()
-
-    done, columns = threading.Event(), {"id_column": "key", "text_column": "said"}
-    watcher = threading.Thread(target=watch)
-    if kill:
-        watcher.start()
-    try:
-        options = {"engine": "ray", "batch_size": 250, "rows_per_file": 1000}
-        counts = map_files(str(folder / "in"), str(folder / "out"), {"model": str(export)}, **options, **columns)
-    finally:
-        done.set()
+def run_and_kill(folder: Path, export: Path, kill: Callable[[], None] | None = None) -> None:
+    """Classify 12,000 texts on the cluster and in this process, and kill something when the first are written."""
+    texts = write_texts(folder / "in", 24, 500, texts=[*TEXTS[:-1], "again " * 200])
+    columns = {"id_column": "key", "text_column": "said"}
+    one, many = (partial(map_files, str(folder / "in"), str(folder / name), **columns) for name in ("one", "many"))
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(many, {"model": str(export)}, engine="ray", batch_size=100, rows_per_file=1000)
         if kill:
-            watcher.join()
-    assert counts["texts"] == 12_000
-    assert kill is None or 0 < len(found) < 10  # of twelve files, when something was killed
-    map_files(str(folder / "in"), str(folder / "local"), {"model": str(export)}, **columns)
-    one, many = (pd.read_parquet(folder / name).set_index("id").sort_index() for name in ("local", "out"))
-    assert [*many.index] == [*texts.index]
-    pd.testing.assert_frame_equal(many, one, atol=1e-5)
-    return many
+            while not (written := len([*(folder / "many").glob("*.parquet")])) and not run.done():
+                time.sleep(0.05)
+            kill()
+            assert 0 < written < 12
+        assert run.result()["texts"] == 12_000
+    one({"model": str(export)})
+    expected, found = (pd.read_parquet(folder / name).set_index("id").sort_index() for name in ("one", "many"))
+    assert [*found.index] == [*texts.index]
+    pd.testing.assert_frame_equal(found, expected, atol=1e-5)
 
 
 class TestRay:
     pytestmark = on_a_cluster
 
     def test_gives_what_one_process_gives_row_by_row(self, cluster, export, tmp_path):
-        run_and_kill(tmp_path, export, None)
-        assert len([*(tmp_path / "out").glob("*.parquet")]) > 3
+        run_and_kill(tmp_path, export)
+        assert len([*(tmp_path / "many").glob("*.parquet")]) > 3
 
     def test_actor_that_is_killed_costs_no_row(self, cluster, export, tmp_path):
-        def kill_actor() -> None:
-            named = (
-                (process, " ".join(process.cmdline())) for process in psutil.process_iter() if process.is_running()
-            )
-            next(process for process, line in named if line.startswith("ray::MapWorker(MapBatches(ModelActor)")).kill()
+        def kill_one_that_computes() -> None:
+            computing: list[psutil.Process] = []
+            while not computing:
+                others = psutil.Process().children(recursive=True)
+                computing = [process for process in others if title(process).endswith(".submit")]
+            computing[0].kill()
 
-        run_and_kill(tmp_path, export, kill_actor)
+        def title(process: psutil.Process) -> str:
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                line = "".join(process.cmdline())
+                return line if line.startswith("ray::MapWorker(MapBatches(ModelActor)") else ""
+            return ""
+
+        run_and_kill(tmp_path, export, kill_one_that_computes)
 
     def test_node_that_is_lost_costs_no_row(self, cluster, export, tmp_path):
         [larger] = cluster.worker_nodes
@@ -299,7 +294,6 @@ class TestRay:
         self, cluster, model, tiny_checkpoint, tmp_path
     ):
         texts = write_texts(tmp_path / "in", 2, 20, ".parquet")
-        (tmp_path / "in" / "bad.parquet").write_bytes(b"")
         pd.DataFrame({"key": [-1, -2], "said": ["fine", None]}).to_parquet(tmp_path / "in" / "bad.parquet")
         with pytest.raises(SystemExit, match=r"^DataError: .*bad\.parquet, row 1, id -2: no text"):
             classify(model, tmp_path / "in", tmp_path / "out", "--engine", "ray")
@@ -312,9 +306,7 @@ class TestRay:
         assert [*found.index] == [*texts.index]
         assert len(pd.read_parquet(tmp_path / "states" / "_bad")) == 1
         encoder, tokenizer = et.load_encoder(tiny_checkpoint, "cpu"), et.load_tokenizer(tiny_checkpoint)
-        split = et.load_splits(
-            {name: texts.assign(label=["a", "b"] * 20) for name in ("train", "validation", "test")}, text_column="said"
-        )["test"]
+        split = Dataset.from_dict({"text": texts["said"].tolist()})
         with pytest.warns(et.DataWarning, match="were cut"):
             states = et.extract_hidden_states(
                 split, encoder, tokenizer, pooling="mean", precision="float32", cache=False
