@@ -233,8 +233,7 @@ def cluster() -> Iterator[object]:
         import ray
         from ray.cluster_utils import Cluster
 
-        soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         cluster.add_node(num_cpus=2)
         cluster.wait_for_nodes()
         ray.init(cluster.address, log_to_driver=False)
