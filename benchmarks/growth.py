@@ -30,8 +30,10 @@ LABELS = (2, 10, 30, 100, 300, 1000)
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
 MANY_LABELS_TEXTS = 5000
 """How many texts the curves over labels have: five for each of a thousand labels, as there are five folds."""
-LENGTHS_TEXTS = 128
-"""How many texts the curves over lengths have."""
+FEW_TEXTS = {"lengths": 128, "labels": 1000}
+"""How many texts vectors and predictions have, where their number does not grow."""
+SLOW = 20
+"""A call that takes more seconds than this is not repeated."""
 CURVES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "vectors by texts": ("vectors", "texts", TEXTS),
     "predictions by texts": ("predictions", "texts", TEXTS),
@@ -131,12 +133,11 @@ def caller(
 def prepare(options: argparse.Namespace) -> Callable[[], Any]:
     """Make the texts of a point, and return the call that is measured, after one with a few other texts."""
     operation, axis, _ = CURVES[options.one]
-    count = options.size if axis == "texts" else min(options.largest, MANY_LABELS_TEXTS)
-    count = min(options.largest, LENGTHS_TEXTS) if axis == "lengths" else count
+    few = FEW_TEXTS.get(axis, 0) if operation in ("vectors", "predictions") else MANY_LABELS_TEXTS
+    count = options.size if axis == "texts" else min(options.largest, few)
     labels, length = (options.size if axis == other else None for other in ("labels", "lengths"))
     make = caller(operation, options)
-    few = [f"this is text number {i}" for i in range(40)]
-    make(few, [0, 1] * 20, ["a", "b"])()  # imports, and allocates
+    make([f"this is text number {i}" for i in range(40)], [0, 1] * 20, ["a", "b"])()  # imports, and allocates
     return make(*make_texts(options.data, count, labels, length))
 
 
@@ -161,7 +162,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--largest", type=int, default=max(MORE_TEXTS), help="the largest number of texts")
     parser.add_argument("--most-labels", type=int, default=max(LABELS))
     parser.add_argument("--longest", type=int, default=max(LENGTHS), help="the largest number of tokens in a text")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3, help=f"of calls that take less than {SLOW} s")
     parser.add_argument("--busy", action="store_true", help="measure although the machine is not idle, and say so")
     parser.add_argument("--output", type=Path, help="folder of results.json and the parquet file; docs if not given")
     for name, kind in (("--one", str), ("--size", int), ("--scratch", str)):
@@ -183,17 +184,18 @@ def main() -> None:
         measure(options)
         return
     load_before, start = require_idle(options.busy), time.perf_counter()
-    rows = []
+    rows, slow = list[dict[str, Any]](), set[tuple[str, int]]()
     shared = ["--data", options.data, "--checkpoint", options.checkpoint, "--largest", str(options.largest)]
     for number in range(options.repeats):
         for curve in options.curves:
             operation, axis, _ = CURVES[curve]
-            for size in sizes_of(curve, options):
+            for size in [size for size in sizes_of(curve, options) if (curve, size) not in slow]:
                 with tempfile.TemporaryDirectory() as scratch:
                     command = [sys.executable, __file__, "--one", curve, "--size", str(size), "--scratch", scratch]
                     done = subprocess.run([*command, *shared], check=True, stdout=subprocess.PIPE, text=True)
                 found = json.loads(done.stdout.splitlines()[-1])
                 rows.append({"method": operation, "axis": axis, "size": size, "round": number} | found)
+                slow |= {(curve, size)} if found["seconds"] > SLOW else set()
                 print(f"{curve} {size:>9,} {found['seconds']:9.3f} s {found['peak_mb']:7.0f} MB", flush=True)
     save(rows, options, load_before, start)
 
@@ -216,10 +218,17 @@ def save(rows: list[dict[str, Any]], options: argparse.Namespace, load_before: f
         about["command"] += " --curves " + " ".join(f'"{curve}"' for curve in options.curves)
     found, before = pd.DataFrame(rows), read(output / "growth.parquet")
     if len(before):
-        before = before.astype({"method": str})
+        earlier = json.loads((output / "results.json").read_text(encoding="utf-8"))["parts"][part]
         again = set(zip(found["method"], found["axis"], strict=True))
         others = [key not in again for key in zip(before["method"], before["axis"], strict=True)]
-        found = pd.concat([before[others].drop(columns="part"), found], ignore_index=True)
+        if any(others) and (earlier["machine"], earlier["data"]) != (about["machine"], about["data"]):
+            print("The curves that were measured earlier, on another machine or with other data, are left out.")
+        elif any(others):
+            before = before[others].drop(columns="part").astype({"method": str})
+            found = pd.concat([before, found], ignore_index=True)
+            about |= {"busy": options.busy or earlier["busy"]}
+            about["load_before"] = max(load_before, earlier["load_before"])
+            about["command"] = "` and `".join(dict.fromkeys([earlier["command"], about["command"]]))
     results = write(part, about, {output / "growth.parquet": found})
     print(json.dumps(results["growth"]))
 

@@ -244,18 +244,19 @@ def peers_section(results: dict[str, Any], part: str) -> str:
     """Return the table of one part, where we are faster or slower than the best peer, and how it was measured."""
     found, about = results["peers"][part], results["parts"][f"peers, {part}"]
     columns = PEER_COLUMNS[part]
-    rows, missing = [], []
+    rows, missing = [], dict[str, list[str]]()
     for name, cell in found["ways"].items():
         shown = f"**{name}** (ours)" if cell["ours"] else name
         if reason := cell.get("not_measured"):
-            missing.append(f"{name}: {reason}")
+            missing.setdefault(reason, []).append(name)
             rows.append([shown, cell["precision"], "not measured", *["" for _ in columns[1:]]])
         else:
             rows.append([shown, cell["precision"], *(peer_cell(cell, column) for column in columns)])
     heading = {"vectors": "Vectors", "training": "Training to equal accuracy", "predictions": "Predictions"}[part]
     made = table([part, "precision", *columns], rows)
     lines = [f"### {heading}", made, *peer_verdicts(found["compared"]), measured_how(about)]
-    return "\n\n".join([*lines, *([f"Not measured: {'; '.join(missing)}."] if missing else [])])
+    left_out = [f"- *{'*, *'.join(names)}*: {reason}." for reason, names in missing.items()]
+    return "\n\n".join([*lines, *(["Not measured:\n\n" + "\n".join(left_out)] if left_out else [])])
 
 
 PEER_COLUMNS = {
@@ -288,10 +289,12 @@ def peer_cell(cell: dict[str, Any], column: str) -> str:
 
 def peer_verdicts(compared: dict[str, Any]) -> list[str]:
     """Say, for each precision, how our fastest way compares with the fastest peer."""
-    lines = []
+    lines, pairs = [], [(cell["ours"], cell["peer"]) for kind, cell in compared.items() if kind != "any"]
     for kind, cell in compared.items():
+        if kind == "any" and (cell["ours"], cell["peer"]) in pairs:
+            continue  # it has just been said
         where = "In any precision" if kind == "any" else f"In {kind}"
-        said = f"{where}, {cell['ours']} is {cell['ratio']:.2f} times as fast as the fastest peer, {cell['peer']}"
+        said = f"{where}, *{cell['ours']}* is {cell['ratio']:.2f} times as fast as the fastest peer, *{cell['peer']}*"
         said += f" ({cell['low']:.2f} to {cell['high']:.2f} over the rounds)."
         if cell["ratio"] < 1 - SLOWER:
             said += " **Here we are not the fastest.**"
@@ -341,6 +344,15 @@ def growth_section(results: dict[str, Any]) -> str:
 
 GROWS = {"texts": "texts", "labels": "labels", "lengths": "tokens in a text"}
 WORSE_THAN_LINEAR = 1.1
+GROWTH_STYLES = {
+    "vectors": ("#0072B2", "o"),
+    "predictions": ("#D55E00", "s"),
+    "label errors": ("#009E73", "D"),
+    "loading": ("#E69F00", "^"),
+    "audit": ("#CC79A7", "v"),
+    "evaluation": ("#000000", "<"),
+}
+"""The color and the marker of what is called, in all figures of how cost grows."""
 
 
 def growth_alt(axis: str, curves: dict[str, Any]) -> str:
@@ -669,15 +681,20 @@ def draw_growth(results: dict[str, Any], axis: str) -> Figure:
     """Draw time and peak memory against what grows, with the slope of time between the two largest sizes."""
     curves, about = results["growth"][axis], results["parts"]["growth"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
-    for (name, cell), marker in zip(curves.items(), "osD^v", strict=False):
+    for name, cell in curves.items():
+        color, marker = GROWTH_STYLES[name]
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5}
         slope = f" (slope {cell['last']:.2f})" if "last" in cell else ""
-        left.plot(cell["sizes"], cell["seconds"], f"{marker}-", markersize=5, label=f"{name}{slope}")
-        right.plot(cell["sizes"], cell["peak_mb"], f"{marker}-", markersize=5, label=name)
-    left.set(title="Time of one call", ylabel="seconds (log scale)", yscale="log")
-    right.set(title="Peak memory of the process", ylabel="MB", ylim=(0, None))
+        left.plot(cell["sizes"], cell["seconds"], label=f"{name}{slope}", **style)
+        right.plot(cell["sizes"], cell["peak_mb"], label=name, **style)
+    highest = max(max(cell["peak_mb"]) for cell in curves.values())
+    left.set(title=f"How time grows with {GROWS[axis]}", ylabel="seconds of one call (log scale)", yscale="log")
+    right.set(title="Peak memory of the process", ylabel="MB", ylim=(0, 1.1 * highest))
     right.yaxis.set_major_formatter("{x:,.0f}")
     for ax in (left, right):
         ax.set(xlabel=f"{GROWS[axis]} (log scale)", xscale="log")
+        if axis == "lengths":
+            ax.set_xticks(max((cell["sizes"] for cell in curves.values()), key=len))
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
         ax.grid(color="0.92")
