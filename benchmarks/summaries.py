@@ -18,6 +18,10 @@ from emotion_tutorial.corpus import EMOTIONS
 KINDS = ("explicit", "situation", "contrast", "irony")
 NAMES = [*EMOTIONS]
 RESAMPLES = 2000
+SPREAD = {"": "median", "_low": "min", "_high": "max"}
+"""The ends of the names of numbers over rounds, and what they are."""
+LEAST_MB = 5
+"""Memory below this is not fitted: it is as large as what a process needs by chance."""
 Frame = pd.DataFrame
 
 
@@ -368,6 +372,81 @@ def data_sets(rows: Frame) -> dict[str, Any]:
     }
 
 
+def peers(rows: Frame) -> dict[str, Any]:
+    """Return how long each way of each part took, and how much faster our fastest one is than the fastest peer."""
+    found: dict[str, Any] = {}
+    for part, group in rows.groupby("part", sort=False, observed=True):
+        ways = {str(name): peer(runs) for name, runs in group.groupby("method", sort=False, observed=True)}
+        kinds = ["float32", *(kind for kind in dict.fromkeys(group["precision"]) if kind != "float32"), "any"]
+        compared = {kind: beside_the_best(group, ways, kind) for kind in kinds}
+        compared = {kind: cell for kind, cell in compared.items() if cell}
+        found[str(part).removeprefix("peers, ")] = {"ways": ways, "compared": compared}
+    return found
+
+
+def peer(runs: Frame) -> dict[str, Any]:
+    """Return the median, the lowest and the highest of the rounds of one way, and what it needed and gave."""
+    first = runs.iloc[0]
+    about = {"ours": bool(first["ours"]), "precision": str(first["precision"])}
+    if first["reason"]:
+        return about | {"not_measured": str(first["reason"])}
+    rates = runs["texts"] / runs["seconds"]
+    found = about | {"rounds": len(runs), "texts": int(first["texts"])}
+    found |= {"texts_per_second": rates.median(), "low": rates.min(), "high": rates.max()}
+    found |= {f"seconds{end}": getattr(runs["seconds"], how)() for end, how in SPREAD.items()}
+    found |= {
+        key: runs[key].median() for key in ("peak_mb", "file_mb", "cosine", "accuracy") if runs[key].notna().all()
+    }
+    found |= {key: int(runs[key].median()) for key in ("other_labels", "steps") if runs[key].notna().all()}
+    return found | ({"reached": int(runs["reached"].sum())} if runs["reached"].notna().all() else {})
+
+
+def beside_the_best(group: Frame, ways: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Compare our fastest way of one precision, or of any, with the fastest peer, in the rounds that both have."""
+    chosen = {
+        ours: {
+            name: cell["texts_per_second"]
+            for name, cell in ways.items()
+            if cell["ours"] == ours
+            and kind in (cell["precision"], "any")
+            and cell.get("reached", cell.get("rounds", 0)) == cell.get("rounds")
+        }
+        for ours in (True, False)
+    }
+    if not chosen[True] or not chosen[False]:
+        return {}
+    ours, best = (max(rates, key=lambda name: rates[name]) for rates in chosen.values())
+    cost = (group["seconds"] / group["texts"]).to_frame("cost").assign(method=group["method"], round=group["round"])
+    by_round = cost.pivot_table("cost", "round", "method", observed=True)
+    ratios = (by_round[best] / by_round[ours]).dropna()
+    return {"ours": ours, "peer": best, "ratio": ratios.median(), "low": ratios.min(), "high": ratios.max()}
+
+
+def growth(rows: Frame) -> dict[str, Any]:
+    """Return time and memory for each size of what grows, and the slopes of lines through their logarithms.
+
+    A slope of 1 is cost that grows in proportion. `last` is the slope between the two largest sizes, where what every
+    call costs, whatever the size, counts least. The slope of memory is that of what the call added to the process.
+    """
+    found: dict[str, Any] = {}
+    for (axis, operation), group in rows.groupby(["axis", "method"], sort=False, observed=True):
+        added = group.assign(added=group["peak_mb"] - group["before_mb"])
+        points = added.groupby("size")[["seconds", "peak_mb", "added"]].median()
+        cell: dict[str, Any] = {"sizes": points.index.tolist(), "seconds": points["seconds"].tolist()}
+        cell |= {"peak_mb": points["peak_mb"].tolist(), "added_mb": points["added"].tolist()}
+        much = points[points["added"] >= LEAST_MB]
+        slopes = {"slope": points["seconds"], "last": points["seconds"].tail(2), "memory_slope": much["added"]}
+        found.setdefault(str(axis), {})[str(operation)] = cell | {
+            name: slope(values) for name, values in slopes.items() if len(values) > 1
+        }
+    return found
+
+
+def slope(values: "pd.Series[float]") -> float:
+    """Return the slope of the line through the logarithms of values and of the sizes in their index."""
+    return float(np.polyfit(np.log(values.index.to_numpy(dtype=float)), np.log(values), 1)[0])
+
+
 Summary = Callable[[Frame], dict[str, Any]]
 OF_FILES: dict[str, dict[str, Summary]] = {
     "predictions": {
@@ -385,5 +464,7 @@ OF_FILES: dict[str, dict[str, Summary]] = {
     "few_labels": {"few_labels": few_labels, "few_label_differences": few_label_differences},
     "active_learning": {"active_learning": active_learning},
     "data_sets": {"data_sets": data_sets},
+    "peers": {"peers": peers},
+    "growth": {"growth": growth},
 }
 """The parquet files beside docs/results.json, and what computes each of its keys from them."""

@@ -7,6 +7,7 @@ card, the guides and the notebooks. The figures go to docs/images.
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,136 @@ def data_set_table(results: dict[str, Any]) -> str:
     return table(("in the training texts, if nothing else is said", "bundled", "tweets"), rows)
 
 
+def peers_table(results: dict[str, Any]) -> str:
+    """Return a section for each part that was measured beside the peers."""
+    return "\n\n".join(peers_section(results, part) for part in PEER_COLUMNS if part in results["peers"])
+
+
+def peers_section(results: dict[str, Any], part: str) -> str:
+    """Return the table of one part, where we are faster or slower than the best peer, and how it was measured."""
+    found, about = results["peers"][part], results["parts"][f"peers, {part}"]
+    columns = PEER_COLUMNS[part]
+    rows, missing = [], dict[str, list[str]]()
+    for name, cell in found["ways"].items():
+        shown = f"**{name}** (ours)" if cell["ours"] else name
+        if reason := cell.get("not_measured"):
+            missing.setdefault(reason, []).append(name)
+            rows.append([shown, cell["precision"], "not measured", *["" for _ in columns[1:]]])
+        else:
+            rows.append([shown, cell["precision"], *(peer_cell(cell, column) for column in columns)])
+    heading = {"vectors": "Vectors", "training": "Training to equal accuracy", "predictions": "Predictions"}[part]
+    made = table([part, "precision", *columns], rows)
+    lines = [f"### {heading}", made, *peer_verdicts(found["compared"]), measured_how(about)]
+    left_out = [f"- *{'*, *'.join(names)}*: {reason}." for reason, names in missing.items()]
+    return "\n\n".join([*lines, *(["Not measured:\n\n" + "\n".join(left_out)] if left_out else [])])
+
+
+PEER_COLUMNS = {
+    "vectors": ("texts/s", "smallest cosine", "peak memory, MB"),
+    "training": ("seconds", "accuracy, %", "steps", "peak memory, MB"),
+    "predictions": ("texts/s", "accuracy, %", "other labels", "files, MB", "peak memory, MB"),
+}
+"""The parts that are measured beside the peers, in the order of the page, and what their tables show."""
+
+
+def peer_cell(cell: dict[str, Any], column: str) -> str:
+    """Return one number of a way, with the lowest and the highest of the rounds if it is a time."""
+    if column == "texts/s":
+        return f"{cell['texts_per_second']:,.0f} ({cell['low']:,.0f} to {cell['high']:,.0f})"
+    if column == "seconds":
+        failed = cell["rounds"] - cell["reached"]
+        missed = f"; not reached in {failed} of {cell['rounds']}" if failed else ""
+        spread = f"{cell['seconds_low']:,.1f} to {cell['seconds_high']:,.1f}" if cell["rounds"] > 1 else "one run"
+        return f"{cell['seconds']:,.1f} ({spread}{missed})"
+    key, form, scale = {
+        "smallest cosine": ("cosine", ".4f", 1),
+        "accuracy, %": ("accuracy", ".1f", 100),
+        "steps": ("steps", ",", 1),
+        "other labels": ("other_labels", ",", 1),
+        "files, MB": ("file_mb", ",.0f", 1),
+        "peak memory, MB": ("peak_mb", ",.0f", 1),
+    }[column]
+    return format(cell[key] * scale, form) if key in cell else ""
+
+
+def peer_verdicts(compared: dict[str, Any]) -> list[str]:
+    """Say, for each precision, how our fastest way compares with the fastest peer."""
+    lines, pairs = [], [(cell["ours"], cell["peer"]) for kind, cell in compared.items() if kind != "any"]
+    for kind, cell in compared.items():
+        if kind == "any" and (cell["ours"], cell["peer"]) in pairs:
+            continue  # it has just been said
+        where = "In any precision" if kind == "any" else f"In {kind}"
+        said = f"{where}, *{cell['ours']}* is {cell['ratio']:.2f} times as fast as the fastest peer, *{cell['peer']}*"
+        said += f" ({cell['low']:.2f} to {cell['high']:.2f} over the rounds)."
+        if cell["ratio"] < 1 - SLOWER:
+            said += " **Here we are not the fastest.**"
+        elif cell["ratio"] < 1:
+            said += f" That is slower, by less than {SLOWER:.0%}."
+        lines.append(f"- {said}")
+    return ["\n".join(lines)] if lines else []
+
+
+SLOWER = 0.05
+"""By how much we may be slower than the best peer before the page says so in bold."""
+
+
+def measured_how(about: dict[str, Any]) -> str:
+    """Say what was measured, with which command, where, and whether anything else was running."""
+    said = f"Measured by `{about['command']}` on {about['machine']}, "
+    said += f"{'while other work was running' if about['busy'] else 'idle'} (load before: {about['load_before']})."
+    if tokens := about.get("tokens"):
+        said += f" Texts: {'bundled' if about['source'] == 'embedded' else about['source']}, {tokens['mean']} tokens on"
+        said += f" average, {tokens['longest']} at most; the book's code pads to {about['padded_to']}."
+    if until := about.get("until"):
+        said += f" Trained until {until:.0%} of {about['rows']['validation']:,} validation texts are right."
+    names = ("torch", "transformers", "sentence-transformers", "onnxruntime")
+    versions = ", ".join(f"{name} {about['versions'][name]}" for name in names if name in about["versions"])
+    if elsewhere := about.get("elsewhere"):
+        versions += "; in the other environment " + ", ".join(f"{name} {value}" for name, value in elsewhere.items())
+    return f"{said} Versions: {versions}."
+
+
+def growth_section(results: dict[str, Any]) -> str:
+    """Return the slopes of all curves, the figures, and how they were measured."""
+    rows, figures = [], []
+    for axis, curves in results["growth"].items():
+        for operation, cell in curves.items():
+            sizes, seconds, peak = cell["sizes"], cell["seconds"], cell["peak_mb"]
+            slopes = [f"{cell[name]:.2f}" if name in cell else "" for name in ("slope", "last", "memory_slope")]
+            worse = f"**{slopes[1]}**" if cell.get("last", 0) > WORSE_THAN_LINEAR else slopes[1]
+            ends = [f"{sizes[0]:,} to {sizes[-1]:,}", f"{seconds[0]:,.3g} to {seconds[-1]:,.3g}"]
+            ends.append(f"{peak[0]:,.0f} to {peak[-1]:,.0f}")
+            rows.append([f"{operation}, {GROWS[axis]}", *ends, slopes[0], worse, slopes[2]])
+        figures.append(f"![{growth_alt(axis, curves)}](images/growth_{axis}.png)")
+    head = ("what grows", "sizes", "seconds", "peak memory, MB", "slope of time", "between the last two", "of memory")
+    bold = "Slopes of more than {:.1f} between the two largest sizes, in bold, are worse than linear."
+    parts = [table(head, rows), bold.format(WORSE_THAN_LINEAR), *figures, measured_how(results["parts"]["growth"])]
+    return "\n\n".join(parts)
+
+
+GROWS = {"texts": "texts", "labels": "labels", "lengths": "tokens in a text"}
+WORSE_THAN_LINEAR = 1.1
+GROWTH_STYLES = {
+    "vectors": ("#0072B2", "o"),
+    "predictions": ("#D55E00", "s"),
+    "label errors": ("#009E73", "D"),
+    "loading": ("#E69F00", "^"),
+    "audit": ("#CC79A7", "v"),
+    "evaluation": ("#000000", "<"),
+}
+"""The color and the marker of what is called, in all figures of how cost grows."""
+
+
+def growth_alt(axis: str, curves: dict[str, Any]) -> str:
+    """Return the text alternative of a figure: where each curve of time begins and ends."""
+    ends = (
+        f"{name} from {cell['seconds'][0]:.2g} to {cell['seconds'][-1]:.2g} seconds" for name, cell in curves.items()
+    )
+    return (
+        f"Time and peak memory against the number of {GROWS[axis]}, with logarithmic axes of time: {'; '.join(ends)}."
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "validation": ("scores", lambda results: score_table(results, "validation")),
     "test": ("scores", lambda results: score_table(results, "test")),
@@ -251,6 +382,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "few_labels": ("few_labels", few_label_table),
     "few_label_differences": ("few_label_differences", few_label_difference_table),
     "data_sets": ("data_sets", data_set_table),
+    "peers": ("peers", peers_table),
+    "growth": ("growth", growth_section),
 }
 """Each table, with the key of docs/results.json that it needs."""
 
@@ -544,6 +677,33 @@ def draw_active_learning(results: dict[str, Any]) -> Figure:
     return figure
 
 
+def draw_growth(results: dict[str, Any], axis: str) -> Figure:
+    """Draw time and peak memory against what grows, with the slope of time between the two largest sizes."""
+    curves, about = results["growth"][axis], results["parts"]["growth"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    for name, cell in curves.items():
+        color, marker = GROWTH_STYLES[name]
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5}
+        slope = f" (slope {cell['last']:.2f})" if "last" in cell else ""
+        left.plot(cell["sizes"], cell["seconds"], label=f"{name}{slope}", **style)
+        right.plot(cell["sizes"], cell["peak_mb"], label=name, **style)
+    highest = max(max(cell["peak_mb"]) for cell in curves.values())
+    left.set(title=f"How time grows with {GROWS[axis]}", ylabel="seconds of one call (log scale)", yscale="log")
+    right.set(title="Peak memory of the process", ylabel="MB", ylim=(0, 1.1 * highest))
+    right.yaxis.set_major_formatter("{x:,.0f}")
+    for ax in (left, right):
+        ax.set(xlabel=f"{GROWS[axis]} (log scale)", xscale="log")
+        if axis == "lengths":
+            ax.set_xticks(max((cell["sizes"] for cell in curves.values()), key=len))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.minorticks_off()
+        ax.grid(color="0.92")
+    left.legend(fontsize=9)
+    processor = about["machine"].rpartition(" (")[0]
+    figure.supxlabel(f"Measured on {processor}; slopes between the two largest sizes", fontsize=9, color="0.4")
+    return figure
+
+
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "results": ("scores", draw_scores),
     "seeds": ("scores", draw_seeds),
@@ -555,8 +715,16 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "speed": ("speed", draw_speed),
     "few_labels": ("few_labels", draw_few_labels),
     "active_learning": ("active_learning", draw_active_learning),
+    **{f"growth_{axis}": (f"growth/{axis}", partial(draw_growth, axis=axis)) for axis in GROWS},
 }
-"""Each figure, by its name in docs/images, with the key of docs/results.json that it needs."""
+"""Each figure, by its name in docs/images, with the key of docs/results.json that it needs, `/` before one within."""
+
+
+def is_there(results: dict[str, Any], key: str) -> bool:
+    """Say whether a key of docs/results.json was measured."""
+    for name in key.split("/"):
+        results = results.get(name, {})
+    return bool(results)
 
 
 def write_tables(text: str, made: dict[str, str]) -> str:
@@ -592,7 +760,7 @@ def main() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     et.use_style()
     for name, (needs, draw) in FIGURES.items():
-        if needs in results:
+        if is_there(results, needs):
             figure = draw(results)
             figure.savefig(IMAGES / f"{name}.png", dpi=200)
             plt.close(figure)

@@ -12,8 +12,12 @@ import pytest
 from emotion_tutorial import export_onnx, load_classifier
 from emotion_tutorial.corpus import EMOTIONS
 
-pytestmark = pytest.mark.slow  # a process of its own for each run
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from system import require_idle  # noqa: E402
+
+pytestmark = pytest.mark.slow  # a process of its own for each run
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,53 @@ def test_prediction_speed(options, tmp_path):
     assert predicted.groupby(["method", "without"], observed=True).size().eq(80).all()
     assert predicted[[*EMOTIONS]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-3)
     assert timed.groupby(["method", "measure"], observed=True).size().unstack().eq([8, 2]).all(axis=None)  # noqa: PD010
+
+
+@pytest.mark.parametrize("part", ["vectors", "training", "predictions"])
+def test_peers(options, tmp_path, part):
+    where = ["--artifacts", str(tmp_path / "models"), "--output", str(tmp_path), "--busy"]
+    short = ["--texts", "70", "--repeats", "2", "--epochs", "1", "--until", "0.01"]
+    found = run("peers.py", *options, *where, *short, "--parts", part)[part]
+    ways = {name: way for name, way in found["ways"].items() if "not_measured" not in way}
+    assert all(
+        way["rounds"] == 2 and way["seconds_low"] <= way["seconds"] <= way["seconds_high"] for way in ways.values()
+    )
+    ours, peer = (found["compared"]["float32"][who] for who in ("ours", "peer"))
+    assert ways[ours]["ours"]
+    assert not ways[peer]["ours"]
+    if part == "vectors":
+        assert all(way["cosine"] > 0.99 for way in ways.values())  # of the same texts, in the same order
+        assert "environment of its own" in found["ways"]["sentence-transformers, ONNX"]["not_measured"]
+    elif part == "training":
+        assert all(way["reached"] == 2 and way["accuracy"] >= 0.01 for way in ways.values())
+    else:
+        assert all(way["other_labels"] == 0 for way in ways.values() if way["precision"] == "float32")
+    about = json.loads((tmp_path / "results.json").read_text())["parts"][f"peers, {part}"]
+    assert about["busy"]
+
+
+def test_benchmarks_refuse_a_machine_that_is_not_idle(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (2.0, 1.0, 1.0))
+    with pytest.raises(SystemExit, match=r"2\.00.*--busy"):
+        require_idle(busy=False)
+    assert require_idle(busy=True) == 2
+
+
+def test_growth(options, tmp_path):
+    small = ["--largest", "60", "--most-labels", "2", "--longest", "8", "--repeats", "1", "--busy"]
+    small += ["--output", str(tmp_path)]
+    curves = ["loading by texts", "label errors by labels", "vectors by lengths"]
+    found = run("growth.py", *options, *small, "--curves", *curves)
+    assert {axis: [*cells] for axis, cells in found.items()} == {
+        "texts": ["loading"],
+        "labels": ["label errors"],
+        "lengths": ["vectors"],
+    }
+    assert found["labels"]["label errors"]["sizes"] == [2]
+    assert found["lengths"]["vectors"]["sizes"] == [8]
+    again = run("growth.py", *options, *small, "--curves", "audit by texts")
+    assert again["lengths"] == found["lengths"]  # what was measured before stays
+    assert again["texts"].keys() == {"loading", "audit"}
 
 
 def test_service(tiny_checkpoint, tokenizer, tmp_path):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from few_labels import FEW_LABELS, Runs, rows_of_draw  # noqa: E402
+from peers import COLUMNS  # noqa: E402
 from results import PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
 from summaries import (  # noqa: E402
     INT8,
@@ -32,7 +33,7 @@ from summaries import (  # noqa: E402
     speed,
     timings,
 )
-from tables import draw_speed, pages, refresh, tables, write_tables  # noqa: E402
+from tables import FIGURES, draw_growth, draw_speed, is_there, pages, refresh, tables, write_tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,13 @@ def test_numbers_follow_from_the_predictions(results):
 
 
 def test_numbers_are_of_the_texts_and_settings_as_they_are(results, corpus):
-    assert results["parts"].keys() == {*PARTS, "speed", "few labels", "data sets"}
+    speeds = {name for name in results["parts"] if name == "growth" or name.startswith("peers, ")}
+    assert results["parts"].keys() - speeds == {*PARTS, "speed", "few labels", "data sets"}
     for name, part in results["parts"].items():
-        profile = et.get_profile("real" if "tweets" in name else "quick")
+        is_bundled = "tweets" not in name and part.get("source", "embedded") == "embedded"
+        profile = et.get_profile("quick" if is_bundled else "real")
         assert part["settings"].items() >= (profile.hyperparameters | {"seed": part["settings"]["seed"]}).items()
-        if "tweets" not in name:
+        if is_bundled and name not in speeds:  # those take a part of the texts
             assert part["data"] == digest(*corpus.values())
 
 
@@ -177,6 +180,72 @@ def test_speed_is_shown_in_tables_and_in_a_figure(tmp_path):
     names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
     assert names.keys() == ways.keys()
     assert not any(a.overlaps(b) for a, b in combinations(names.values(), 2))
+
+
+def rounds_beside_peers() -> pd.DataFrame:
+    """Return three rounds of a peer, of ours, which is a tenth slower than it in each, and of one that is not there."""
+    rows = [
+        {
+            "method": method,
+            "ours": method == "ours",
+            "round": i,
+            "seconds": seconds * (1 + i),
+            "texts": 100,
+            "reason": "",
+        }
+        for method, seconds in (("peer", 1.0), ("slow peer", 9.0), ("ours", 1.1))
+        for i in range(3)
+    ]
+    rows.append({"method": "ONNX", "ours": False, "round": 0, "reason": "needs an environment of its own"})
+    frame = pd.DataFrame(rows).assign(precision="float32", peak_mb=500.0)
+    return frame.reindex(columns=COLUMNS)
+
+
+def test_ours_is_compared_with_the_fastest_peer_within_each_round(tmp_path):
+    about = {"machine": "2 cores, Brand (avx2)", "command": "python p.py", "busy": False, "load_before": 0.1}
+    about |= {"versions": {"torch": "2"}}
+    results = write("peers, vectors", about, {tmp_path / "peers.parquet": rounds_beside_peers()})
+    cell = results["peers"]["vectors"]["compared"]["float32"]
+    assert cell == {"ours": "ours", "peer": "peer", "ratio": 0.9091, "low": 0.9091, "high": 0.9091}
+    way = results["peers"]["vectors"]["ways"]["peer"]
+    assert [way[name] for name in ("texts_per_second", "low", "high")] == pytest.approx([50, 100 / 3, 100], abs=0.01)
+    made = tables(results)["peers"]
+    assert "| **ours** (ours) | float32 | 45 (30 to 91) |  | 500 |" in made
+    assert "| ONNX | float32 | not measured |  |  |" in made
+    assert "**Here we are not the fastest.**" in made
+    assert "`python p.py` on 2 cores, Brand (avx2), idle (load before: 0.1)" in made
+
+
+def test_slopes_are_of_time_and_of_what_a_call_adds_to_memory(tmp_path):
+    sizes = (10, 100, 1000)
+    rows = [
+        {
+            "method": "audit",
+            "axis": "texts",
+            "size": n,
+            "round": 0,
+            "seconds": n**2 / 1e4,
+            "before_mb": 400,
+            "peak_mb": 400 + n,
+        }
+        for n in sizes
+    ]
+    about = {
+        "machine": "2 cores, Brand (avx2)",
+        "command": "python g.py",
+        "busy": True,
+        "load_before": 3.0,
+        "versions": {},
+    }
+    results = write("growth", about, {tmp_path / "growth.parquet": pd.DataFrame(rows)})
+    cell = results["growth"]["texts"]["audit"]
+    assert (cell["slope"], cell["last"], cell["memory_slope"]) == (2, 2, 1)
+    made = tables(results)["growth"]
+    assert "| audit, texts | 10 to 1,000 | 0.01 to 100 | 410 to 1,400 | 2.00 | **2.00** | 1.00 |" in made
+    assert "![" in made
+    assert "while other work was running" in made
+    assert draw_growth(results, "texts").axes[0].get_legend_handles_labels()[1] == ["audit (slope 2.00)"]
+    assert [name for name, (needs, _) in FIGURES.items() if is_there(results, needs)] == ["growth_texts"]
 
 
 def runs_of_few_labels() -> pd.DataFrame:
