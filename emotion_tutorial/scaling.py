@@ -66,8 +66,8 @@ def map_files(
     """Give the texts of any number of files to a `TextModel`, and write what it returns to a folder of parquet files.
 
     The files are read twice: a first pass looks for malformed rows, so that none turns up after hours of computing.
-    Both engines give a row the same label and, in float32, the same numbers to 0.00001. An int8 export rounds by batch: its
-    last digits depend on which rows are computed together, and so may a label whose score is nearly that of another.
+    Both engines give the same results: in float32, scores agree to 0.00001. An int8 export rounds by batch, so that its
+    last digits depend on which rows are computed together, and two labels of nearly equal scores may change places.
 
     Parameters
     ----------
