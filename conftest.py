@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 
-collect_ignore = ["examples/app.py"]  # it loads a model when it is imported; tests/test_demo.py does that
-collect_ignore.append("emotion_tutorial/report.ipynb")  # the same as examples/own_data.ipynb, which runs
+collect_ignore = [
+    "examples/app.py",  # it loads a model when it is imported; tests/test_demo.py does that
+    "emotion_tutorial/report.ipynb",  # the same as examples/own_data.ipynb, which runs
+]
 collect_ignore_glob = ["notebooks/exercises/*"]  # readers solve them; the solutions run, with their checks
 if importlib.util.find_spec("keras_hub") is None:  # make test-all installs it
     collect_ignore.append("examples/keras_hub.ipynb")

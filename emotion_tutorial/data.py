@@ -283,8 +283,9 @@ def _cut_missing(splits: dict[str, Dataset], title: str, seed: int) -> DatasetDi
             ids, counts = np.unique(labels[kept], return_counts=True)
             rare = [train.features["label"].names[label] for label in ids[counts < 2]]
             why = f"Only 1 text is left with the label {shorten(rare[0])}" if rare else shorten(str(error), 300)
-            alike = [name for name in train.features["label"].names if rare and name.casefold() == rare[0].casefold()]
-            why += f", while others are called {shorten(alike[-1 - alike.index(rare[0])])}" if len(alike) == 2 else ""
+            for other in train.features["label"].names:
+                if rare and other != rare[0] and other.casefold() == rare[0].casefold():
+                    why += f", while others are called {shorten(other)}"
             raise DataError(f"{found}: {why}. Give more rows, or a {split} split.") from error
         splits[split] = train.select(np.sort(cut))
     if missing:

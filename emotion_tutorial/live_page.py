@@ -36,7 +36,8 @@ COPIED = {  # not .mjs: some servers of files do not know that as a script
 }
 """The files of the versions in live/package.json that the page has, its name for them, and their SHA-256."""
 LIMITS = "It knows nothing but the texts it was trained on, and it is wrong at times. Don't use it to judge people."
-SAID_BY_ORT = ("LICENSE", "ThirdPartyNotices.txt")
+ORT_NOTICES = ("LICENSE", "ThirdPartyNotices.txt")
+"""Files of the Python package of the same project: that for browsers comes without them."""
 
 
 def write_page(
@@ -198,9 +199,11 @@ def _compute_in_float32(source: Path, target: Path) -> None:
 
 def _notices(scripts: Path) -> str:
     """Return the licenses of what the page is made of."""
-    parts = [(scripts / "@huggingface" / "tokenizers" / "LICENSE").read_text(encoding="utf-8")]
-    ours = {path.name: path for path in metadata.files("onnxruntime") or [] if path.name in SAID_BY_ORT}
-    parts += [Path(str(ours[name].locate())).read_text(encoding="utf-8") for name in SAID_BY_ORT if name in ours]
-    names = ["@huggingface/tokenizers", *(f"onnxruntime-web: {name}" for name in SAID_BY_ORT)]
+    texts = {"@huggingface/tokenizers": scripts / "@huggingface" / "tokenizers" / "LICENSE"}
+    for path in metadata.files("onnxruntime") or []:
+        if path.name in ORT_NOTICES:
+            texts[f"onnxruntime-web: {path.name}"] = Path(str(path.locate()))
     card = "The model is its publisher's, under the license that its model card names.\n"
-    return card + "".join(f"\n{'=' * 80}\n{name}\n{'=' * 80}\n{part}" for name, part in zip(names, parts, strict=False))
+    rule = "=" * 80
+    parts = [f"\n{rule}\n{name}\n{rule}\n{path.read_text(encoding='utf-8')}" for name, path in texts.items()]
+    return card + "".join(parts)

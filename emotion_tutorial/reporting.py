@@ -17,8 +17,8 @@ from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.texts import require_number
 
 NOTEBOOK, PAGE = (Path(__file__).with_name(name) for name in ("report.ipynb", "report.html"))
-LABELS, TEXTS, LEAST = (2, 100), (200, 20_000), 3
-"""How many labels and texts a report can be made of, and of how many texts each label needs at least."""
+LABELS, TEXTS = (2, 100), (200, 20_000)
+"""How many labels and texts a report can be made of."""
 INTRODUCTION = """What is in these texts? What will cause trouble? Can a model learn the labels, and does a transformer
 learn them better than counting words? Where is it wrong, which labels may be wrong, and what should be done next? Each
 result comes with a hint how to read it. The notebook beside this report has the code: change it, and run it again."""
@@ -67,8 +67,8 @@ def write_report(
     Raises
     ------
     DataError, NotFoundError
-        If the data cannot be used; there are not 2 to 100 labels or not 200 to 20,000 texts; or a label has fewer than
-        three texts.
+        If the data cannot be used; there are not 2 to 100 labels or not 200 to 20,000 texts; or a label has too few
+        texts to be in all splits.
     SettingsError
         If the report is there already, `output` is not an HTML file, or a number is out of range.
     MissingExtraError
@@ -97,7 +97,7 @@ def write_report(
     values |= {"MAX_TEXTS": max_texts, "MAX_TOKENS": max_tokens}
     parameters.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     title = f"Report on {source.name}"
-    notebook.cells[0].source = f"# {title}\n\n{INTRODUCTION}"
+    notebook.cells[0].source = f"# {html.escape(title)}\n\n{INTRODUCTION}"
     if fast:  # nothing about what is left out
         notebook.cells = [cell for cell in notebook.cells if "transformer" not in cell.metadata.get("tags", [])]
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def _execute(notebook: Any, folder: Path) -> None:
         try:
             client.execute()
         except CellExecutionError as error:
-            kind = getattr(exceptions, error.ename, None) or getattr(exceptions, error.ename.rpartition(".")[2], None)
+            kind = getattr(exceptions, error.ename.rpartition(".")[2], None)
             if isinstance(kind, type) and issubclass(kind, TutorialError):
                 raise kind(error.evalue) from error
             where = f"The notebook failed in its part {progress.desc.rstrip(': ')!r}"
@@ -176,5 +176,5 @@ def _as_html(notebook: Any, title: str) -> str:
                 about["alt"] = cell.metadata.get("alt", "")
     body, _ = HTMLExporter(template_name="basic", exclude_input=True).from_notebook_node(shown)
     body = re.sub(r"<(script|style)\b.*?</\1>", "", body, flags=re.DOTALL)  # for diagrams, and pandas's own
-    page = PAGE.read_text(encoding="utf-8").replace("TITLE", html.escape(title), 1)
-    return page.replace("BODY", body, 1)
+    page = PAGE.read_text(encoding="utf-8").replace("BODY", body, 1)
+    return page.replace("TITLE", html.escape(title), 1)

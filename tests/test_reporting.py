@@ -26,6 +26,7 @@ def reviews(rows: int = 300, labels: int = 2) -> pd.DataFrame:
     texts = [f"the {('room', 'film', 'meal')[i % 3]} was {words[kinds[i]]}, we paid {i} coins" for i in range(rows)]
     frame = pd.DataFrame({"Review": texts, "stars": [f"{kind + 1} of {labels}" for kind in kinds]})
     frame["shop"] = ["north", "south"] * (rows // 2)
+    frame["stars"] = frame["stars"].replace({"2 of 2": "<b>2</b>"})
     frame.loc[4, "Review"] = "<script>alert('awful')</script> and $x^2$ awful"
     return frame
 
@@ -57,6 +58,8 @@ def test_fast_report_has_its_parts_and_no_code_of_ours_or_of_the_data(report):
     assert "row in file" in page
     assert not re.search(r"<script|<link|https?://(?!arxiv\.org)", page)
     assert "import " not in page
+    assert "<b>2</b>" not in page
+    assert "&lt;b&gt;2&lt;/b&gt;" in page
 
 
 def test_the_notebook_comes_with_it_and_knows_the_data(report):

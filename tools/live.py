@@ -16,6 +16,8 @@ EXAMPLES = (
     "You said you would call. I sat by the phone until midnight.",
     "Something moved behind the curtain.",
 )
+BUNDLED = "fine-tuned on the bundled corpus of emotion_tutorial"
+"""What the model card says of a model that the page may show."""
 LIMITS = "It was trained on short English texts that a language model wrote. Don't use it to judge people."
 
 
@@ -31,7 +33,7 @@ def threshold_for(classifier: et.OnnxClassifier, split: Dataset, accuracy: float
 def add_live_page(site: Path, model: Path | None = None) -> None:
     """Calibrate and export a saved model, that of notebook 8 unless another is given, and write the page into a site.
 
-    Without npm, or if notebook 8 has not run, the site stays as it is, and a line says so.
+    Without npm, or if notebook 8 has not run or read other texts, the site stays as it is, and a line says so.
 
     Raises
     ------
@@ -41,7 +43,13 @@ def add_live_page(site: Path, model: Path | None = None) -> None:
     artifacts = Path(os.environ.get("EMOTION_TUTORIAL_ARTIFACTS") or ROOT / "notebooks" / "artifacts")
     packages = ROOT / ".venv" / "js" / "node_modules"
     saved = model or artifacts / "faster-classifier"
+    card = saved / "README.md"
+    if not model and not card.is_file():
+        print("The site is without its live classifier, because notebook 8 has not run.")
+        return
     try:
+        if BUNDLED not in card.read_text(encoding="utf-8"):
+            raise et.CheckpointError(f"{saved} is of other texts than the bundled ones, about which the page speaks.")
         classifier, tokenizer = et.load_classifier(saved, device="cpu"), et.load_tokenizer(saved)
         split = et.load_splits("embedded")["validation"]
         et.calibrate(classifier, tokenizer, split)

@@ -100,12 +100,12 @@ function showAnswer({ probabilities, tokens, ids, cut }) {
   const [name, value] = [settings.label_names[best], probabilities[best]];
   const declines = value < (settings.threshold ?? 0);
   const answer = declines ? "I would rather not say." : name;
-  const parts_ = [element("p", { class: "answer" }, answer)];
+  const pieces = [element("p", { class: "answer" }, answer)];
   if (declines) {
     const digits = percent(value) === percent(settings.threshold) ? 2 : 0;
     const [found, wanted] = [value, settings.threshold].map((share) => percent(share, digits));
     const why = `${name} is my best guess, at ${found}. I only answer from ${wanted} on.`;
-    parts_.push(element("p", {}, why));
+    pieces.push(element("p", {}, why));
   }
   const bars = element("dl", { class: "bars" });
   for (const row of order.slice(0, 20)) {
@@ -119,11 +119,11 @@ function showAnswer({ probabilities, tokens, ids, cut }) {
   const what = `${tokens.length} tokens: what the model reads`;
   const rest = order.length > 20 ? [element("p", { class: "note" }, `and ${order.length - 20} labels that are less probable`)] : [];
   parts.words = element("div", { class: "words", dir: "auto" });
-  parts_.push(
+  pieces.push(
     bars, ...rest, parts.words,
     element("details", { class: "tokens", open: "" }, element("summary", {}, what), element("p", {}, ...shown)),
   );
-  parts.result.replaceChildren(...parts_);
+  parts.result.replaceChildren(...pieces);
   const long = cut ? ` The text was cut at ${settings.max_length} tokens.` : "";
   parts.status.classList.toggle("spoken", !cut);
   parts.status.textContent = `${declines ? answer : `${name}, ${percent(value)}.`}${long}`;

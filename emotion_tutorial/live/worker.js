@@ -51,9 +51,9 @@ async function load() {
   // How many special tokens come before a text.
   const [whole, inner] = [true, false].map((special) => tokenizer.encode("a", { add_special_tokens: special }).ids);
   const before = Math.max(0, whole.findIndex((_, place) => inner.every((id, more) => whole[place + more] === id)));
-  const rules_ = JSON.stringify(json.normalizer ?? "");
-  const lowers = rules_.includes('"lowercase":true') || rules_.includes('"type":"Lowercase"');
-  const splits = rules_.includes('"handle_chinese_chars":true');
+  const normalizer = JSON.stringify(json.normalizer ?? "");
+  const lowers = normalizer.includes('"lowercase":true') || normalizer.includes('"type":"Lowercase"');
+  const splits = normalizer.includes('"handle_chinese_chars":true');
   /** Return a text so that JavaScript reads it as the tokenizers library does: it has its own rules for some letters. */
   const prepare = (text) => {
     const plain = lowers ? text.replaceAll("Σ", "σ") : text;
