@@ -29,14 +29,14 @@ notebooks: $(COURSE) $(JS)  ## execute the lessons on the profile, and build the
 	$(BIN)/python tools/pages.py notebooks
 
 test: lint $(JS)  ## lint, types, unit tests with coverage, notebooks
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 $(HUB): $(READY)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[keras-hub]"
 	touch $(HUB)
 
 test-all: $(HUB) $(JS) lint  ## also what takes minutes: the notebooks on other data
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=emotion_tutorial --cov-fail-under=90 --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .

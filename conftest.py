@@ -29,3 +29,8 @@ for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFL
 for name in ("PROFILE", "DATA", "TEXT_COLUMN", "LABEL_COLUMN", "CHECKPOINT"):
     os.environ.pop(f"EMOTION_TUTORIAL_{name}", None)
 os.environ["EMOTION_TUTORIAL_ARTIFACTS"] = os.path.join(_SCRATCH, "artifacts")
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the notebooks that train longest, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: "04_fine_tuning" not in item.nodeid)

@@ -1,4 +1,4 @@
-"""Look at both data sets as notebook 1 does: `python benchmarks/data_sets.py --tweets FOLDER`, half a minute.
+"""Look at both data sets as notebook 1 does: `python benchmarks/data_sets.py --tweets FOLDER`, a few seconds.
 
 FOLDER has the published train.txt, val.txt and test.txt. What is found goes to docs/data_sets.parquet and
 docs/results.json; `python benchmarks/tables.py` makes the table. Labels are counted, and no model is asked.

@@ -1,4 +1,4 @@
-"""Measure how many labels each method needs: `python benchmarks/few_labels.py`, two and a half hours on two cores.
+"""Measure how many labels each method needs: `python benchmarks/few_labels.py`, three and a half hours of computing.
 
 Every method gets the same balanced draws from the training texts, 4, 8, 16 or 64 of each label, and all of them once;
 what counts is the macro F1 on validation. Cheap methods get ten draws; SetFit, LoRA and full fine-tuning the first five
@@ -314,13 +314,13 @@ def main() -> None:
     parser.add_argument("--again", nargs="+", default=[], help="forget the results of these methods")
     parser.add_argument("--methods", nargs="+", choices=TRAINABLE, help="only measure these: two can run at once")
     options = parser.parse_args()
-    start = time.perf_counter()
     runs = Runs(RUNS, FEW_LABELS, options.again)
     measured = [*curve(runs, options.methods or [*TRAINABLE])]
     if options.methods:
         return
     other_rates = {method: try_rates(method, runs) for method in TRAINABLE}
     measured += [run for run in runs.found if run["what"] == "rates"]
+    start = time.perf_counter()
     rounds = label_rounds()
     seconds = sum(run["seconds"] for run in runs.found)
     about = circumstances(splits(), et.get_profile("quick"), range(DRAWS), start, "setfit", "peft")

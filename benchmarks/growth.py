@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from system import peak_mb, require_idle, reset_peak
+from system import peak_mb, require_idle, reset_peak, typed
 
 # What imports torch or pandas is imported in functions: this process only starts others, and stays small.
 
@@ -213,9 +213,7 @@ def save(rows: list[dict[str, Any]], options: argparse.Namespace, load_before: f
     profile = et.get_profile(name, data=options.data, checkpoint=options.checkpoint)
     about = circumstances(splits, profile, [0], start, "datasets")
     about |= {"source": Path(options.data).name, "load_before": load_before, "busy": options.busy}
-    about |= {"command": f"python benchmarks/growth.py --largest {options.largest} --repeats {options.repeats}"}
-    if options.curves != [*CURVES]:
-        about["command"] += " --curves " + " ".join(f'"{curve}"' for curve in options.curves)
+    about |= {"command": typed()}
     found, before = pd.DataFrame(rows), read(output / "growth.parquet")
     if len(before):
         earlier = json.loads((output / "results.json").read_text(encoding="utf-8"))["parts"][part]

@@ -1,16 +1,11 @@
-"""What the benchmarks share: arguments, texts, alternating runs and the peak of the machine."""
+"""What the benchmarks share: arguments, texts and the peak of the machine."""
 
 import argparse
-import json
-import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import DatasetDict, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from emotion_tutorial import load_splits
@@ -27,41 +22,18 @@ def parse_arguments(description: str, *, texts: int, repeats: int) -> argparse.A
     return parser
 
 
-def take(splits: DatasetDict, count: int) -> Dataset:
-    """Return the first training texts, repeated if there are too few."""
-    train = splits["train"]
-    copies = -(-count // len(train))
-    return concatenate_datasets([train] * copies).select(range(count))
-
-
 def load(options: argparse.Namespace) -> DatasetDict:
-    """Load the data that the arguments name, with as many training texts as they say."""
+    """Load the data that the arguments name, with as many training texts as they say, repeated if there are too few."""
     splits = load_splits(options.data)
-    return DatasetDict(splits, train=take(splits, options.texts))
+    train = splits["train"]
+    copies = -(-options.texts // len(train))
+    return DatasetDict(splits, train=concatenate_datasets([train] * copies).select(range(options.texts)))
 
 
 def longest_of_the_corpus(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> int:
     """Count the tokens of the longest training text: what the plain way pads all texts to, however many are timed."""
     texts = load_splits(options.data)["train"]["text"][:]
     return max(map(len, tokenizer(texts, truncation=True)["input_ids"]))
-
-
-def alternate(
-    ways: Sequence[Callable[[argparse.Namespace], dict[str, Any]]], options: argparse.Namespace
-) -> dict[str, dict[str, Any]]:
-    """Run the ways in turn, several times; return the last result of each with the median of its `seconds`.
-
-    Each run is a process of its own, so that none leaves anything to the next.
-    """
-    seconds: dict[str, list[float]] = {way.__name__: [] for way in ways}
-    results = {}
-    for repeat in range(options.repeats):
-        for way in ways:
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                results[way.__name__] = process.submit(way, options).result()
-            seconds[way.__name__].append(results[way.__name__]["seconds"])
-            print(f"repeat {repeat + 1}: {way.__name__} {seconds[way.__name__][-1]:.1f} s", flush=True)
-    return {name: result | {"seconds": statistics.median(seconds[name])} for name, result in results.items()}
 
 
 def peak_gflops(dtype: torch.dtype, size: int = 2048) -> float:
@@ -84,11 +56,3 @@ def multiply_adds_per_token(model: torch.nn.Module) -> int:
     body = getattr(model, getattr(model, "base_model_prefix", ""), model)
     names = ("embeddings", "pooler")
     return sum(weight.numel() for name, weight in body.named_parameters() if name.split(".")[0] not in names)
-
-
-def report(rows: dict[str, Any], result: dict[str, Any]) -> None:
-    """Print a table and, last, one line of JSON."""
-    print()
-    for name, value in rows.items():
-        print(f"{name:<44} {value}")
-    print(json.dumps({name: round(v, 5) if isinstance(v, float) else v for name, v in result.items()}))

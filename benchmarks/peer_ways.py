@@ -204,7 +204,7 @@ def predictions_of_optimum(settings: Settings) -> Compute:
     return lambda texts: sorted_rows(classify(texts, **how), settings["names"])
 
 
-def training(settings: Settings, kind: str, **ours: Any) -> Callable[[int], dict[str, Any]]:
+def training(settings: Settings, kind: str, **more: Any) -> Callable[[int], dict[str, Any]]:
     """Train with one kind of Trainer until the validation accuracy is reached; evaluating is not timed.
 
     All kinds start from the same weights for each seed, and have the same rate, batch size and number of epochs, over
@@ -249,10 +249,10 @@ def training(settings: Settings, kind: str, **ours: Any) -> Callable[[int], dict
 
     def trainer_for(seed: int, output: str) -> Any:
         if kind == "ours":
-            more: Settings = shared | {"load_best_model_at_end": False, "batch_size": size, "seed": seed}
-            return build_trainer(splits, folder, output_dir=output, epochs=settings["epochs"], **more, **ours)
-        how: Settings = {"bf16": True, "train_sampling_strategy": "group_by_length"} if kind == "grouped" else {}
-        how |= {"num_train_epochs": settings["epochs"], "seed": seed}
+            ours: Settings = shared | {"load_best_model_at_end": False, "batch_size": size, "seed": seed}
+            return build_trainer(splits, folder, output_dir=output, epochs=settings["epochs"], **ours, **more)
+        how: Settings = {"train_sampling_strategy": "group_by_length"} if kind == "grouped" else {}
+        how |= {"num_train_epochs": settings["epochs"], "seed": seed, **more}
         how |= {"per_device_train_batch_size": size, "per_device_eval_batch_size": BATCH_SIZE}
         set_seed(seed)
         model = load_classifier(folder, names, "cpu")
@@ -299,7 +299,8 @@ WAYS: dict[str, dict[str, Way]] = {
     },
     "training": {
         "Trainer, padded per batch": Way(partial(training, kind="plain")),
-        "Trainer, grouped by length, bfloat16": Way(partial(training, kind="grouped"), "bfloat16"),
+        "Trainer, grouped by length, bfloat16": Way(partial(training, kind="grouped", bf16=True), "bfloat16"),
+        "Trainer, grouped by length, float32": Way(partial(training, kind="grouped")),
         "the book's code": Way(partial(training, kind="book")),
         "build_trainer, bfloat16": Way(partial(training, kind="ours"), "bfloat16", ours=True),
         "build_trainer, float32": Way(partial(training, kind="ours", bf16=False), ours=True),

@@ -3,8 +3,8 @@
 `python benchmarks/peers.py` measures on the CPU, and refuses to if the machine is not idle. Each way has a process of
 its own, which is made ready and then waits. In each round all ways take turns in another order, so that noise hits all
 alike. The parts `peers, vectors` and so on go to docs/results.json, and each round of each way to docs/peers.parquet;
-then run tables.py. `--texts 1000 --repeats 2` is quick. A round has about a minute and a half of vectors for 4,000
-texts, as much of predictions, and ten minutes of training.
+then run tables.py. `--texts 1000 --repeats 2` is quick. On two cores without bfloat16, three rounds with 2,000 texts
+took four minutes of vectors and seven of predictions.
 
 The ONNX backend of sentence-transformers does not install beside these versions. It is measured with `--python`, the
 interpreter of another environment in which somebody ran `pip install "sentence-transformers[onnx]"`.
@@ -30,7 +30,7 @@ from measure import load, longest_of_the_corpus, parse_arguments
 from onnxruntime.quantization import quantize_dynamic
 from peer_ways import WAYS, Settings, Way
 from results import DOCS, TRAINED, Rows, circumstances, write
-from system import require_idle
+from system import require_idle, typed
 
 import emotion_tutorial as et
 from emotion_tutorial.checkpoints import locate_checkpoint
@@ -233,8 +233,7 @@ def main() -> None:
             runtimes = ("sentence-transformers", "onnxruntime", "datasets")
             about = circumstances(splits, profile, [*range(options.repeats)], start, *runtimes)
             about |= {"source": Path(options.data).name, "load_before": load_before, "busy": options.busy}
-            about |= {"command": f"python benchmarks/peers.py --parts {part} --texts {options.texts}"}
-            about["command"] += f" --repeats {options.repeats}"
+            about |= {"command": typed()}
             about |= {"tokens": {"mean": round(float(np.mean(lengths)), 1), "longest": max(lengths)}}
             about |= {"padded_to": settings["longest"]} | ({"until": options.until} if part == "training" else {})
             about |= {"elsewhere": elsewhere} if elsewhere else {}

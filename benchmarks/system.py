@@ -5,6 +5,7 @@ Nothing but the standard library is imported here, so that scripts which run in 
 
 import os
 import resource
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,12 @@ def require_idle(busy: bool) -> float:
             f"{found}. Wait until nothing else runs, or pass --busy to measure anyway and to have that written down."
         )
     return round(load, 2)
+
+
+def typed() -> str:
+    """Return the command that runs this program, with `PATH` for all paths, which mean nothing on another machine."""
+    words = ["PATH" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def peak_mb() -> float:

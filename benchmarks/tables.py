@@ -295,7 +295,8 @@ def peer_verdicts(compared: dict[str, Any]) -> list[str]:
             continue  # it has just been said
         where = "In any precision" if kind == "any" else f"In {kind}"
         said = f"{where}, *{cell['ours']}* is {cell['ratio']:.2f} times as fast as the fastest peer, *{cell['peer']}*"
-        said += f" ({cell['low']:.2f} to {cell['high']:.2f} over the rounds)."
+        spread = f"{cell['low']:.2f} to {cell['high']:.2f} over the rounds"
+        said += f" ({spread if cell['low'] < cell['high'] else 'one round'})."
         if cell["ratio"] < 1 - SLOWER:
             said += " **Here we are not the fastest.**"
         elif cell["ratio"] < 1:
@@ -358,7 +359,7 @@ GROWTH_STYLES = {
 def growth_alt(axis: str, curves: dict[str, Any]) -> str:
     """Return the text alternative of a figure: where each curve of time begins and ends."""
     ends = (
-        f"{name} from {cell['seconds'][0]:.2g} to {cell['seconds'][-1]:.2g} seconds" for name, cell in curves.items()
+        f"{name} from {cell['seconds'][0]:.2f} to {cell['seconds'][-1]:,.2f} seconds" for name, cell in curves.items()
     )
     return (
         f"Time and peak memory against the number of {GROWS[axis]}, with logarithmic axes of time: {'; '.join(ends)}."
@@ -698,7 +699,7 @@ def draw_growth(results: dict[str, Any], axis: str) -> Figure:
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
         ax.grid(color="0.92")
-    left.legend(fontsize=9)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9, frameon=False)
     processor = about["machine"].rpartition(" (")[0]
     figure.supxlabel(f"Measured on {processor}; slopes between the two largest sizes", fontsize=9, color="0.4")
     return figure

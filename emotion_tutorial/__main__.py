@@ -59,8 +59,12 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
     """Write the hidden states of all splits into a folder that `datasets.load_from_disk` reads, or those of files."""
     profile, output = _profile(options), as_folder(options.output)
     if options.engine == "ray":
+        if profile.data in ("embedded", "hub"):
+            raise et.SettingsError("With --engine ray, extract reads files. Name them with --data.")
         model = {"model": profile.checkpoint, "labels": False, "pooling": options.pooling}
         return _map_files(options, profile.data, model, profile.columns["text_column"])
+    if options.skip_bad or options.num_gpus or options.concurrency:
+        raise et.SettingsError("--skip-bad, --num-gpus and --concurrency need --engine ray. Add or omit them.")
     _refuse_own_input(profile, output)
     splits = et.load_splits(profile.data, **profile.columns)
     saved = [folder / "dataset_info.json" for folder in (output, *(output / split for split in splits))]
@@ -167,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     subs["finetune"]("--batch-size", type=int, help="texts per optimizer step, of all processes together")
     subs["finetune"]("--seed", type=int)
     subs["finetune"]("--new-head", action="store_true", help="replace the head of a fine-tuned classifier")
-    subs["classify"]("model", help="an export (fastest on CPUs), a saved model, or a Hub id")
+    subs["classify"]("model", help="an export, a saved model, or a Hub id")
     subs["classify"]("input", help="a parquet, CSV or TSV file, a folder of them, or a pattern; also an s3:// address")
     subs["classify"]("--output", required=True, help="folder that is empty or not there")
     subs["classify"]("--text-column", default="text")

@@ -73,7 +73,8 @@ def damage_is_said(what: object, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, TutorialError | MemoryError | Warning) or getattr(error, "errno", None):
+        of_the_system = PermissionError | TimeoutError | ConnectionError  # which storage raises without a number
+        if isinstance(error, TutorialError | MemoryError | Warning | of_the_system) or getattr(error, "errno", None):
             raise
         said = f"{error} {error.__cause__ or ''}".strip() or type(error).__name__
         raise DataError(f"{what} could not be read: {' '.join(said.split())[:300].rstrip('.')}. {advice}") from error

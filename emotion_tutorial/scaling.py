@@ -1,18 +1,23 @@
 """Labels or vectors for files of any number of texts, in one process or on a Ray cluster."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, count
+from socket import gethostname
 from typing import Any, Literal
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset
-from pyarrow.fs import FSSpecHandler, PyFileSystem
+import pyarrow.parquet
+from pyarrow.fs import FileType, FSSpecHandler, PyFileSystem
 from tqdm.auto import tqdm
 
 from emotion_tutorial.exceptions import DataError, SettingsError, TutorialError, needed_from
+from emotion_tutorial.onnx_classifier import ABOUT
 from emotion_tutorial.replacing import as_folder
 from emotion_tutorial.text_files import (
     Tables,
@@ -27,7 +32,7 @@ from emotion_tutorial.text_model import TextModel
 from emotion_tutorial.texts import require_number
 
 FINISHED, BAD = "_SUCCESS", "_bad"
-"""In the output: the file that is written last, and a folder. What reads parquet passes over names that begin so."""
+"""In the output: the file that is written last, and a folder. pandas, Arrow and Spark pass over names that begin so."""
 ROWS_PER_FILE, BYTES_PER_TASK = 100_000, 1 << 20
 """Of the output, and of the texts that an actor is given at a time."""
 ACTOR_CORES, TASK_CORES = 0.9, 0.1
@@ -37,15 +42,24 @@ differ, Ray does not read a file where it is computed, so that all actors share 
 
 
 class ModelActor:
-    """A `TextModel` in an actor, loaded with the first texts: of an earlier error Ray passes on the words alone."""
+    """A `TextModel` in an actor, loaded with the first texts: of an earlier error Ray passes on the words alone.
 
-    def __init__(self, **arguments: Any):
-        self.arguments = arguments
+    Before that it looks for a file in the output, so that machines that don't see the same folder are noticed at once.
+    """
+
+    def __init__(self, place: Any, seen: str, model: dict[str, Any]):
+        self.place, self.seen, self.arguments = place, seen, model
         self.model: TextModel | None = None
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # else each actor has a thread for each core
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return what the model does."""
-        self.model = self.model or TextModel(**self.arguments)
+        if self.model is None:
+            if self.place.get_file_info(self.seen).type == FileType.NotFound:
+                folder = self.seen.rpartition("/")[0]
+                advice = "Choose a folder or an address that all machines see."
+                raise SettingsError(f"{gethostname()} does not see the output {folder}. {advice}")
+            self.model = TextModel(**self.arguments)
         return self.model(table)
 
 
@@ -98,19 +112,21 @@ def map_files(
     Returns
     -------
     dict
-        The `output`, how many rows it has (`texts`), and how many are in `_bad` (`bad`). The rows of the output have
-        been counted: there are as many as in the input.
+        The `output`, how many `files` were read, how many rows the output has (`texts`), and how many are in `_bad`
+        (`bad`). The rows of the output have been counted: there are as many as were found in order.
 
     Raises
     ------
     DataError
         If a file or a row is malformed, or a row is missing in the output.
     NotFoundError, SettingsError
-        If there is no such file, if the output is not empty, or if the cluster has no room for an actor.
+        If there is no such file, if the output is not empty or not seen by all machines, if an export is to compute on
+        GPUs, or if the cluster has no room for an actor.
     MissingExtraError
         If Ray is not installed.
     """
-    require_number(1, batch_size=batch_size, rows_per_file=rows_per_file, concurrency=concurrency or 1)
+    require_number(1, batch_size=batch_size, rows_per_file=rows_per_file)
+    require_number(1, concurrency=1 if concurrency is None else concurrency)
     require_number(0.0, num_gpus=num_gpus)
     files, (system, folder) = find_files(source), locate(output)
     if system.exists(folder) and system.ls(folder):
@@ -128,8 +144,9 @@ def map_files(
     system.invalidate_cache()
     written = pyarrow.dataset.dataset(folder, filesystem=place, format="parquet").count_rows()
     if written != counts["texts"]:
-        raise DataError(f"{output} has {written} rows for {counts['texts']} texts. Did the files change? Run it again.")
-    done = {"output": output, **counts}
+        why = "Did the files change, or did another run write there? Choose another folder, and run it again."
+        raise DataError(f"{output} has {written} rows for {counts['texts']} texts. {why}")
+    done = {"output": output, "files": len(files), **counts}
     system.pipe_file(f"{folder}/{FINISHED}", json.dumps(done).encode())
     return done
 
@@ -159,10 +176,12 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
     """Do as `_in_process` does, on a cluster. Errors of this package and of the system are raised as themselves."""
     with needed_from("ray"):
         import ray
-        from ray.data import ActorPoolStrategy, DataContext, Dataset
+        from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-    if (folder := as_folder(model["model"])).is_dir():
-        model = model | {"model": str(folder.absolute())}
+    if (saved := as_folder(model["model"])).is_dir():
+        model = model | {"model": str(saved.absolute())}
+        if num_gpus and (saved / ABOUT).is_file():
+            raise SettingsError(f"{saved} is an export, which computes on CPUs only. Name the saved model instead.")
     model = model | {"threads": 1} | ({} if num_gpus else {"device": "cpu"})
     context = DataContext.get_current().copy()
     context.target_max_block_size, context.raise_original_map_exception = BYTES_PER_TASK, True
@@ -172,7 +191,9 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
             for address in batch["item"]:
                 yield from read(str(address))
 
-        return ray.data.from_items(files).map_batches(read_each, batch_size=1, num_cpus=TASK_CORES)
+        # Without a limit, as many files would be read at once as there are tenths of cores, each in a process.
+        readers = TaskPoolStrategy(size=max(1, int(ray.cluster_resources().get("CPU", 1))))
+        return ray.data.from_items(files).map_batches(read_each, compute=readers, batch_size=1, num_cpus=TASK_CORES)
 
     def stream(files: list[str], read: Callable[[str], Tables]) -> Tables:
         yield from load(files, read).iter_batches(batch_size=None, batch_format="pyarrow")
@@ -180,16 +201,23 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
     def compute(files: list[str], read: Callable[[str], Tables], _: int, place: Any, folder: str, rows: int) -> None:
         has = ray.cluster_resources()
         cores, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
-        size = concurrency or (min(cores - 1, int(gpus / num_gpus)) if num_gpus else cores)
+        per_gpu = gpus * int(1 / num_gpus) if 0 < num_gpus < 1 else int(gpus / (num_gpus or 1))
+        size = concurrency or (min(cores - 1, per_gpu) if num_gpus else cores)
         if size < 1:
             raise SettingsError(
                 f"{cores} cores and {gpus} GPUs have no room for an actor. Add some, or lower --num-gpus."
             )
         options: dict[str, Any] = {"num_gpus": num_gpus} if num_gpus else {"num_cpus": ACTOR_CORES}
-        options |= {"fn_constructor_kwargs": model, "batch_size": batch_size, "batch_format": "pyarrow"}
+        seen = f"{folder}/_{uuid4().hex}"
+        options |= {"fn_constructor_args": (place, seen, model), "batch_size": batch_size, "batch_format": "pyarrow"}
         computed = load(files, read).map_batches(ModelActor, compute=ActorPoolStrategy(size=size), **options)
         light = {"num_cpus": TASK_CORES}
-        computed.write_parquet(folder, filesystem=place, min_rows_per_file=rows, ray_remote_args=light)
+        place.create_dir(folder)
+        place.open_output_stream(seen).close()
+        try:
+            computed.write_parquet(folder, filesystem=place, min_rows_per_file=rows, ray_remote_args=light)
+        finally:
+            place.delete_file(seen)
 
     started = not ray.is_initialized()
     if started:
@@ -206,9 +234,13 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
 
 
 def _write(tables: Tables, place: Any, folder: str, rows: int) -> None:
-    if (first := next(tables, None)) is None:
-        return
-    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
-    sizes = dict.fromkeys(("max_rows_per_file", "max_rows_per_group", "min_rows_per_group"), rows)
-    how = {"format": "parquet", "existing_data_behavior": "overwrite_or_ignore", "use_threads": False}
-    pyarrow.dataset.write_dataset(batches, folder, schema=first.schema, filesystem=place, **how, **sizes)
+    """Write files of so many rows, under names that another run does not have."""
+    run, kept = uuid4().hex, next(tables, None)
+    for number in count():
+        while kept is not None and kept.num_rows < rows and (more := next(tables, None)) is not None:
+            kept = pa.concat_tables([kept, more])
+        if kept is None or not kept.num_rows:
+            return
+        place.create_dir(folder)
+        pyarrow.parquet.write_table(kept[:rows], f"{folder}/{run}-{number:06}.parquet", filesystem=place)
+        kept = kept[rows:]

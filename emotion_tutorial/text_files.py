@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -11,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet
 from tqdm.auto import tqdm
 
-from emotion_tutorial.exceptions import DataError, NotFoundError, SettingsError, damage_is_said
+from emotion_tutorial.exceptions import DataError, DataWarning, NotFoundError, SettingsError, damage_is_said
 from emotion_tutorial.texts import HALF_CHARACTER, shorten
 
 FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 CHECKED = pa.schema({"file": pa.string(), "row": pa.int64(), "id": pa.string(), "reason": pa.string()})
-"""A malformed row: its place, from 0 in a parquet file and a line in others, and what is wrong with it. A row of this
-without a reason says how many rows of a file are in order, and of which type their ids are."""
+"""A malformed row: its place, from 0 in a parquet file and its last line in others, and what is wrong with it. A row of
+this without a reason says how many rows of a file are in order, and of which type their ids are."""
 
 Tables: TypeAlias = Iterator[pa.Table]
 Reader: TypeAlias = Callable[[str], Iterator[tuple[pa.Table, pa.Table]]]
@@ -41,7 +43,8 @@ def locate(address: str) -> tuple[Any, str]:
 def find_files(source: str) -> list[str]:
     """Return the addresses of the file, the files in a folder, or those that fit a pattern, in order.
 
-    Files in another format, and those whose names begin with `_` or `.`, are passed over.
+    Those whose names begin with `_` or `.` are passed over. What else isn't read, such as files in another format and
+    folders in the folder, is named in a `DataWarning`.
 
     Raises
     ------
@@ -51,13 +54,19 @@ def find_files(source: str) -> list[str]:
         As `locate` does.
     """
     system, path = locate(source)
-    found = [path] if system.isfile(path) else system.glob(f"{path.rstrip('/')}/*" if system.isdir(path) else path)
-    files = [name for name in sorted(found) if name.lower().endswith(FORMATS)]
-    files = [name for name in files if name.rpartition("/")[2][0] not in "_."]
+    if system.isfile(path):
+        found = [path]
+    else:
+        found = system.ls(path, detail=False) if system.isdir(path) else system.glob(path)
+    found = [name for name in sorted(found) if name.rstrip("/").rpartition("/")[2][:1] not in "_."]
+    files = [name for name in found if name.lower().endswith(FORMATS)]
     if not files:
         raise NotFoundError(
             f"There is no file named {', '.join(FORMATS)} at {shorten(source, 300)}. Check the address."
         )
+    if others := [name for name in found if name not in files]:
+        said = f"Not read: {len(others)} of {len(found)} files and folders at {shorten(source, 200)}, as {others[0]}"
+        warnings.warn(f"{said}. What is read ends in {', '.join(FORMATS)}.", DataWarning, stacklevel=3)
     return [system.unstrip_protocol(name) for name in files]
 
 
@@ -119,7 +128,7 @@ def malformed_rows(checked: Tables, skip_bad: bool, counts: dict[str, int]) -> T
 
 
 def _read_parquet(file: Any, name: str, *columns: str) -> Iterator[Row]:
-    parquet = pyarrow.parquet.ParquetFile(file)
+    parquet = pyarrow.parquet.ParquetFile(file, pre_buffer=False)  # it would keep what has been read
     _require_columns(name, parquet.schema_arrow.names, columns)
     batches = parquet.iter_batches(1024, columns=[*columns])
     pairs = chain.from_iterable(
@@ -137,12 +146,31 @@ def _read_delimited(file: Any, name: str, *columns: str) -> Iterator[Row]:
         id_place, text_place = map(header.index, columns)
         for fields in reader:
             if len(fields) == len(header):
-                yield reader.line_num, fields[id_place] or None, fields[text_place] or None, ""
+                hidden = _find_hidden_row(fields, id_place, reader.dialect.delimiter)
+                fault = hidden and f"a field in quotes has a line that looks like a row: {shorten(hidden)}"
+                yield reader.line_num, fields[id_place], fields[text_place], fault
             elif fields:
                 yield reader.line_num, None, None, f"{len(fields)} fields, not {len(header)}: {shorten(fields)}"
     except csv.Error as error:  # which does not tell where the next row begins
         advice = "Close the quotes, and double those within a text; a field has at most 131,072 characters."
         raise DataError(f"{name}, line {reader.line_num}: {error}. {advice}") from error
+
+
+def _find_hidden_row(fields: list[str], id_place: int, delimiter: str) -> str:
+    """Return a line in a row of several lines that has as many fields, and an id that looks alike; or nothing.
+
+    For the csv module, a text that begins with a quote goes on until the next one, over all the rows between them.
+    """
+    for field in fields:
+        for line in field.splitlines()[1:]:
+            parts = line.split(delimiter)
+            if len(parts) == len(fields) and _shape(parts[id_place]) == _shape(fields[id_place]):
+                return line
+    return ""
+
+
+def _shape(key: str) -> str:
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d]+", "a", key))
 
 
 def _require_columns(name: str, there: list[str], columns: tuple[str, ...]) -> None:
@@ -155,17 +183,19 @@ def _require_columns(name: str, there: list[str], columns: tuple[str, ...]) -> N
 def _fault(**given: Any) -> str:
     """Return what is wrong with an id or a text, or nothing."""
     for name, value in given.items():
-        if value is None:
+        if value is None or value == "":
             return f"no {name}"
         if not isinstance(value, str) and (name == "text" or type(value) is not int):
             return f"the {name} is {shorten(value)}, not a string{' or a whole number' * (name == 'id')}"
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"the {name} is {value}, beyond 64 bits with a sign: save it as a string"
         if isinstance(value, str) and HALF_CHARACTER.search(value):
             return f"the {name} is not UTF-8"
     return ""
 
 
 def _printable(key: Any) -> str | None:
-    return None if key is None else str(key).encode("utf-8", "replace").decode()
+    return None if key in (None, "") else str(key).encode("utf-8", "replace").decode()
 
 
 def _as_table(rows: list[tuple[Any, ...]], names: list[str]) -> pa.Table:

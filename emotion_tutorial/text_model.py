@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import softmax
 
-from emotion_tutorial.exceptions import SettingsError
+from emotion_tutorial.exceptions import CheckpointError, SettingsError
 from emotion_tutorial.onnx_classifier import ABOUT, OnnxClassifier
 from emotion_tutorial.replacing import as_folder
 
@@ -26,7 +26,7 @@ class TextModel:
     precision
         `float32`, `bfloat16`, or `auto` for bfloat16 where the hardware computes in it. An export has its own.
     device, threads
-        As in `load_classifier`, and as in `OnnxClassifier`.
+        As in `load_classifier`, and as in `OnnxClassifier`. With torch, the threads are those of the whole process.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class TextModel:
         device: str | None = None,
         threads: int | None = None,
     ):
+        if pooling not in (None, "cls", "mean"):
+            raise SettingsError(f"pooling is {pooling!r}. Use 'cls' or 'mean', or None for no vectors.")
         self.labels, self.scores, self.pooling = labels, scores, pooling
         self.export: OnnxClassifier | None = None
         self.body: Any = None
@@ -56,6 +58,8 @@ class TextModel:
         from emotion_tutorial.models import label_names_of, load_classifier, load_encoder, load_tokenizer
         from emotion_tutorial.tokenization import context_size
 
+        if threads:
+            torch.set_num_threads(threads)
         self.tokenizer = load_tokenizer(model)
         self.model = load_classifier(model, device=device) if labels else load_encoder(model, device)
         self.names = label_names_of(self.model.config) if labels else []
@@ -77,7 +81,10 @@ class TextModel:
             was cut there; for each label its name after `score_`; `vector`. Scores and vectors are float32.
         """
         texts = table["text"].to_pylist()
-        logits, cut, vectors = self._compute(texts)
+        try:
+            logits, cut, vectors = self._compute(texts)
+        except CheckpointError as error:
+            raise CheckpointError(f"Among {len(texts)} texts from id {table['id'][0]} on: {error}") from error
         columns: dict[str, Any] = {"id": table["id"]}
         if self.labels:
             shares = softmax(logits.astype(np.float64), axis=1).astype(np.float32)

@@ -35,34 +35,6 @@ def run(script: str, *arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_feature_extraction(options):
-    result = run("feature_extraction.py", *options, "--texts", "100", "--repeats", "1")
-    assert result["smallest_cosine_to_float32"] > 0.99  # the same texts, in the same order
-    for other in ("plain", "sentence_transformers"):
-        ratio = result["ours_texts_per_second"] / result[f"{other}_texts_per_second"]
-        assert result[f"ours_to_{other}"] == pytest.approx(ratio, rel=1e-2)
-
-
-def test_loading():
-    result = run("loading.py", "--rows", "1000")
-    assert result["rows"] == 1000
-    assert result["peak_mb"] > result["file_mb"] > 0.05
-
-
-def test_fine_tuning(options):
-    result = run("fine_tuning.py", *options, "--texts", "80", "--repeats", "1", "--until", "0.01")
-    assert {"baseline", "ours", "ratio", "accuracy_baseline", "accuracy_ours", "roofline"} <= set(result)
-    assert result["ratio"] == pytest.approx(result["baseline"] / result["ours"], rel=1e-2)
-    assert result["reached"] >= 0.01
-
-
-def test_scaling(options, tmp_path):
-    result = run("scaling.py", "--data", options[1], "--texts", "3", "--figure", str(tmp_path / "scaling.png"))
-    assert result["texts"] == [1, 2, 3]
-    assert len(result["seconds"]) == len(result["peak_mb"]) == 3
-    assert (tmp_path / "scaling.png").is_file()
-
-
 def test_speed_ups(options):
     variants = ["present", "word embeddings sparse", "cheap dropout", "batches by number of tokens"]
     short = [*options, "--texts", "160", "--repeats", "2", "--variants", *variants]

@@ -65,6 +65,21 @@ def test_the_readme_shows_the_test_split(results):
     assert tables(results)["test"] in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_page_about_the_peers_says_what_was_measured(results):
+    page = (ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    assert "computes neither in bfloat16 nor with AVX-512" in page
+    vectors, training, predictions = (results["peers"][part] for part in ("vectors", "training", "predictions"))
+    for part in ("vectors", "training", "predictions"):
+        assert not {"avx512", "amx"} & {*re.findall("avx512|amx", results["parts"][f"peers, {part}"]["machine"])}
+    assert min(part["compared"]["float32"]["ratio"] for part in (vectors, training, predictions)) >= 0.95
+    ways = training["ways"]
+    assert ways["build_trainer, float32"]["steps"] == ways["Trainer, grouped by length, float32"]["steps"]
+    assert max(vectors["compared"]["any"]["ratio"], predictions["compared"]["int8"]["ratio"]) < 0.95
+    ways = predictions["ways"]
+    assert ways["ONNX Runtime, its own int8"]["other_labels"] > 2 * ways["OnnxClassifier, int8"]["other_labels"]
+    assert ways["OnnxClassifier, float32"]["peak_mb"] < ways["predict_proba, float32"]["peak_mb"] / 2
+
+
 def test_the_readme_quotes_what_was_measured(results):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     seeds = results["scores"]["tweets"]["test"]["fine-tuned"]["seeds"]
@@ -81,6 +96,9 @@ def test_the_readme_quotes_what_was_measured(results):
     assert float(quoted) == pytest.approx(speed, rel=0.02)
     assert 1e6 / speed / 60 == pytest.approx(30, rel=0.2)
     assert "a million in half an hour" in readme
+    ways = results["peers"]["predictions"]["ways"].values()
+    [quoted] = re.findall(r"\[about (\d+)\]\(docs/peers.md\)", readme)
+    assert float(quoted) == pytest.approx(max(way.get("texts_per_second", 0) for way in ways if way["ours"]), rel=0.02)
     page = (ROOT / "docs" / "04_fine_tuning.md").read_text(encoding="utf-8")
     block = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block

@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
+from pyarrow.fs import LocalFileSystem
 from transformers import BertConfig, BertForSequenceClassification
 
 import emotion_tutorial as et
 from emotion_tutorial.__main__ import main
-from emotion_tutorial.scaling import map_files
+from emotion_tutorial.scaling import ModelActor, _write, map_files
 from emotion_tutorial.text_files import find_files, read_rows
+from emotion_tutorial.text_model import TextModel
 
 NAMES = ["calm", "cross", "merry"]
 TEXTS = ["i feel well", 'what a "long", and\nrather terrible day', "NA", "tea 😀", "007", "never again " * 300]
@@ -82,7 +85,7 @@ def test_labels_scores_and_vectors_are_those_of_the_library_and_rows_keep_their_
     texts = write_texts(tmp_path / "in", 2, 30, ".parquet")
     found = classify(model, tmp_path / "in", tmp_path / "out", "--scores", "--vectors=mean", "--batch-size", "7")
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert done == {"output": str(tmp_path / "out"), "texts": 60, "bad": 0}
+    assert done == {"output": str(tmp_path / "out"), "files": 2, "texts": 60, "bad": 0}
     assert json.loads((tmp_path / "out" / "_SUCCESS").read_text()) == done
     assert [*found.index] == [*texts.index]  # in order, as it was one process
     loaded, tokenizer = et.load_classifier(model, device="cpu"), et.load_tokenizer(model)
@@ -121,6 +124,9 @@ BAD = {  # a file; of one row its place, its id and what is wrong with it; the i
     "no text": ("key,said\na,fine\nb,\nc,fine\n", 3, "b", "no text", ["a", "c"]),
     "no id": ("key,said\na,fine\n,alone\nc,fine\n", 3, None, "no id", ["a", "c"]),
     "another encoding": ("key,said\na,fine\nb,caf\udce9\nc,fine\n", 3, "b", "the text is not UTF-8", ["a", "c"]),
+    "an open quote": ('key,said\n1,"fine\n2,one\n3,fine"\n4,a\n', 4, "1", "a field in quotes .* row: '2,one'", ["4"]),
+    "no text, in parquet": ({"key": ["a", "b"], "said": ["", "fine"]}, 0, "a", "no text", ["b"]),
+    "a large id": ({"key": [2**63, 1], "said": ["a", "b"]}, 0, f"{2**63}", f"the id is {2**63}, beyond 64 bits", [1]),
     "a missing value": ({"key": [1, 2, 3], "said": ["fine", None, "fine"]}, 1, "2", "no text", [1, 3]),
     "a number": ({"key": ["a"], "said": [1]}, 0, "a", "the text is 1, not a string", []),
     "a fraction": ({"key": [0.5], "said": ["fine"]}, 0, "0.5", "the id is 0.5, not a string or a whole number", []),
@@ -193,10 +199,15 @@ def test_files_are_found_in_folders_by_patterns_and_addresses(export, tmp_path):
     write_texts(tmp_path / "in", 1, 5, ".csv.gz")
     for name in ("_SUCCESS", ".hidden.csv", "_half.parquet", "notes.txt"):
         (tmp_path / "in" / name).write_text("")
-    [file] = find_files(str(tmp_path / "in"))
+    with pytest.warns(et.DataWarning, match=r"^Not read: 1 of 2 files .*notes\.txt"):
+        [file] = find_files(str(tmp_path / "in"))
     assert file.endswith("in/0.csv.gz")
-    for source in (file, tmp_path / "in", f"{tmp_path}/i*/*.gz"):
+    for source in (file, f"{tmp_path}/i*/*.gz"):
         assert find_files(str(source)) == [file]
+    odd = (tmp_path / "in").rename(tmp_path / "in[1]")  # a name, not a pattern
+    (odd / "notes.txt").unlink()
+    file = file.replace("/in/", "/in[1]/")
+    assert find_files(str(odd)) == [file]
     for output in ("memory://results", f"file://{(tmp_path / 'a folder').as_posix()}"):
         columns = {"id_column": "key", "text_column": "said"}
         assert map_files(file, output, {"model": str(export)}, **columns)["texts"] == 5
@@ -214,6 +225,62 @@ def test_output_that_holds_something_is_refused(export, tmp_path):
     (tmp_path / "out" / "_SUCCESS").unlink()  # as a run that was interrupted leaves it
     with pytest.raises(SystemExit, match=r"^SettingsError: .*out holds files already.*interrupted"):
         classify(export, tmp_path / "in", tmp_path / "out")
+
+
+def test_lines_of_a_text_are_no_rows_and_rows_in_quotes_are(tmp_path):
+    (tmp_path / "a.tsv").write_text('key\tsaid\n1\t"one\tand\nmore, 2\tor 3"\n2\t"hi\n3\tyou\n4\ttoo"\n5\tend\n')
+    [(good, bad)] = read_rows("key", "said", 100, find_files(str(tmp_path / "a.tsv"))[0])
+    assert good.to_pylist() == [{"id": "1", "text": "one\tand\nmore, 2\tor 3"}, {"id": "5", "text": "end"}]
+    assert [(row["row"], row["id"]) for row in bad.to_pylist()] == [(6, "2")]
+
+
+def test_results_are_written_by_the_main_thread_which_can_be_interrupted(tmp_path):
+    def tables() -> Iterator[pa.Table]:
+        assert threading.current_thread() is threading.main_thread()
+        yield from (pa.table({"id": range(i, i + 4)}) for i in range(0, 20, 4))
+
+    _write(tables(), LocalFileSystem(), str(tmp_path / "out"), 7)
+    sizes = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "out").iterdir())]
+    assert sizes == [7, 7, 6]
+    assert pd.read_parquet(tmp_path / "out")["id"].sort_values().tolist() == [*range(20)]
+
+
+def test_what_is_not_finite_is_told_with_an_id(model):
+    worker = TextModel(str(model), device="cpu")
+    worker.model.classifier.bias.data.fill_(float("nan"))
+    with pytest.raises(et.CheckpointError, match=r"Among 2 texts from id 7 on: .*not finite"):
+        worker(pa.table({"id": [7, 8], "text": ["one", "two"]}))
+
+
+def test_settings_that_would_be_ignored_are_refused(model, export, tmp_path):
+    write_texts(tmp_path / "in", 1, 5)
+    ray = ["--engine", "ray"]
+    for path, options, said in (
+        (export, [*ray, "--num-gpus", "1"], "is an export, which computes on CPUs only"),
+        (export, ["--concurrency", "0"], "concurrency"),
+        (export, ["--batch-size", "0"], "batch_size"),
+    ):
+        with pytest.raises(SystemExit, match=f"^SettingsError: .*{said}"):
+            classify(path, tmp_path / "in", tmp_path / "out", *options)
+    for options, said in (
+        (["--data", str(tmp_path / "in"), "--skip-bad"], "need --engine ray"),
+        (ray, "Name them with --data"),
+    ):
+        with pytest.raises(SystemExit, match=f"^SettingsError: .*{said}"):
+            main(["extract", "--output", str(tmp_path / "out"), *options])
+    with pytest.raises(et.SettingsError, match=r"pooling is 'max'"):
+        TextModel(str(model), pooling="max")
+
+
+def test_machine_that_does_not_see_the_output_says_so(export, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")  # because an actor sets it in its process
+    actor = ModelActor(LocalFileSystem(), str(tmp_path / "labels" / "_seen"), {"model": str(export)})
+    texts = pa.table({"id": [1], "text": ["fine"]})
+    with pytest.raises(et.SettingsError, match=r"does not see the output .*labels\. Choose"):
+        actor(texts)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "_seen").touch()
+    assert actor(texts)["id"].to_pylist() == [1]
 
 
 def test_ray_is_an_extra(export, tmp_path, monkeypatch):
