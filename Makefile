@@ -22,8 +22,7 @@ $(READY): $(COURSE)
 # The scripts of the live classifier; without Node.js there is none, and its tests are skipped.
 $(JS): emotion_tutorial/live/package.json
 	mkdir -p .venv/js && cp $< .venv/js/
-	cd .venv/js && npm install --ignore-scripts --no-audit --no-fund --no-package-lock || echo "No live classifier: npm failed."
-	touch $(JS)
+	(cd .venv/js && npm install --ignore-scripts --no-audit --no-fund --no-package-lock) && touch $(JS) || echo "No live classifier: npm failed."
 
 notebooks: $(COURSE) $(JS)  ## execute the lessons on the profile, and build the site from their pages
 	$(BIN)/python tools/pages.py notebooks

@@ -219,14 +219,16 @@ def save(rows: list[dict[str, Any]], options: argparse.Namespace, load_before: f
         earlier = json.loads((output / "results.json").read_text(encoding="utf-8"))["parts"][part]
         again = set(zip(found["method"], found["axis"], strict=True))
         others = [key not in again for key in zip(before["method"], before["axis"], strict=True)]
-        if any(others) and (earlier["machine"], earlier["data"]) != (about["machine"], about["data"]):
-            print("The curves that were measured earlier, on another machine or with other data, are left out.")
+        same = ("machine", "data", "checkpoint", "versions")
+        if any(others) and any(earlier[name] != about[name] for name in same):
+            print("The curves that were measured earlier, on another machine or of something else, are left out.")
         elif any(others):
             before = before[others].drop(columns="part").astype({"method": str})
             found = pd.concat([before, found], ignore_index=True)
             about |= {"busy": options.busy or earlier["busy"]}
             about["load_before"] = max(load_before, earlier["load_before"])
-            about["command"] = "` and `".join(dict.fromkeys([earlier["command"], about["command"]]))
+            commands = [*earlier["command"].split("` and `"), about["command"]]
+            about["command"] = "` and `".join(dict.fromkeys(commands))
     results = write(part, about, {output / "growth.parquet": found})
     print(json.dumps(results["growth"]))
 

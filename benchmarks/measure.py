@@ -31,7 +31,7 @@ def load(options: argparse.Namespace) -> DatasetDict:
 
 
 def longest_of_the_corpus(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Count the tokens of the longest training text: what the plain way pads all texts to, however many are timed."""
+    """Count the tokens of the longest training text: what the book's code pads to, however many are timed."""
     texts = load_splits(options.data)["train"]["text"][:]
     return max(map(len, tokenizer(texts, truncation=True)["input_ids"]))
 

@@ -60,14 +60,17 @@ def vectors_of_sentence_transformers(settings: Settings, precision: str, batch_s
 
 
 def vectors_of_quantized_onnx(settings: Settings) -> Compute:
-    """Encode with an int8 export of sentence-transformers, made with its own function."""
+    """Encode with an int8 export of sentence-transformers, made with its own function for this processor."""
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
     model = SentenceTransformer(settings["checkpoint"], device="cpu", backend="onnx")
     folder = tempfile.mkdtemp(dir=settings["scratch"])
     model.save_pretrained(folder)
-    export_dynamic_quantized_onnx_model(model, "avx512_vnni", folder)
-    [file] = Path(folder).rglob("*qint8*.onnx")
+    about = Path("/proc/cpuinfo")
+    flags = about.read_text(encoding="utf-8") if about.is_file() else ""
+    kind = next((kind for kind in ("avx512_vnni", "avx512") if kind in flags), "avx2")
+    export_dynamic_quantized_onnx_model(model, kind, folder)
+    [file] = Path(folder).rglob(f"*int8_{kind}.onnx")
     how = {"backend": "onnx", "model_kwargs": {"file_name": str(file.relative_to(folder))}}
     return vectors_of_sentence_transformers(settings | {"checkpoint": folder}, "float32", BATCH_SIZE, **how)
 

@@ -419,7 +419,8 @@ def beside_the_best(group: Frame, ways: dict[str, Any], kind: str) -> dict[str, 
     cost = (group["seconds"] / group["texts"]).to_frame("cost").assign(method=group["method"], round=group["round"])
     by_round = cost.pivot_table("cost", "round", "method", observed=True)
     ratios = (by_round[best] / by_round[ours]).dropna()
-    return {"ours": ours, "peer": best, "ratio": ratios.median(), "low": ratios.min(), "high": ratios.max()}
+    found = {"ours": ours, "peer": best, "rounds": len(ratios)}
+    return found | {"ratio": ratios.median(), "low": ratios.min(), "high": ratios.max()}
 
 
 def growth(rows: Frame) -> dict[str, Any]:

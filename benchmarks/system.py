@@ -4,7 +4,7 @@ Nothing but the standard library is imported here, so that scripts which run in 
 """
 
 import os
-import resource
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -17,7 +17,7 @@ STATUS = Path("/proc/self/status")
 
 def require_idle(busy: bool) -> float:
     """Return the load of the last minute; end the program if the machine is not idle, unless `busy` allows that."""
-    load = os.getloadavg()[0]
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows does not tell
     if load > IDLE and not busy:
         found = f"The load of the last minute is {load:.2f}, and of an idle machine at most {IDLE}"
         sys.exit(
@@ -27,8 +27,8 @@ def require_idle(busy: bool) -> float:
 
 
 def typed() -> str:
-    """Return the command that runs this program, with `PATH` for all paths, which mean nothing on another machine."""
-    words = ["PATH" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    """Return the command that runs this program, with `PATH` for absolute paths, which mean nothing elsewhere."""
+    words = [re.sub(r"(^|=)(/|[A-Z]:).*", r"\1PATH", word) for word in sys.argv[1:]]
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
@@ -42,6 +42,8 @@ def peak_mb() -> float:
         for line in STATUS.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
+    import resource  # Windows has none
+
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

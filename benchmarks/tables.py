@@ -165,16 +165,32 @@ def speed_table(results: dict[str, Any]) -> str:
 
 def corpus_table(results: dict[str, Any]) -> str:
     """Return what a hundred million texts take, computed from the rates that were measured on two cores."""
+    measured = {"speed": results["timings"]}
+    measured["peers, predictions"] = results.get("peers", {}).get("predictions", {}).get("ways", {})
     rows = []
-    ways = ("torch, float32", "torch, bfloat16", "ONNX Runtime, float32", "ONNX Runtime, int8")  # those of classify
-    for method in (way for way in ways if way in results["timings"]):
-        rate = results["timings"][method]["texts_per_second"]
-        core_hours = 2 * 1e8 / rate / 3600
-        rows.append([method, f"{rate:,.0f}", *(f"{core_hours / cores:,.1f}" for cores in (2, 16, 128))])
-    head = ["a hundred million texts", "texts/s on 2 cores, measured", "hours on 2 cores, computed"]
+    for names in OF_CLASSIFY:
+        for name, (part, found) in zip(names, measured.items(), strict=True):
+            if rate := found.get(name, {}).get("texts_per_second"):
+                processor = results["parts"][part]["machine"].partition("(")[2].rstrip(")")
+                hours = (2 * 1e8 / rate / 3600 / cores for cores in (2, 16, 128))
+                shown = (f"{each:,.0f}" if each >= 10 else f"{each:.1f}" for each in hours)
+                rows.append([names[0], processor, f"{rate:,.0f}", *shown])
+    head = ["a hundred million texts", "processor", "texts/s on 2 cores, measured", "hours on 2 cores, computed"]
     head += ["on 16 cores, computed", "on 128 cores, computed"]
-    where = results["parts"]["speed"]["machine"]
-    return f"{table(head, rows)}\n\nComputed from the rates in notebook 8, of short texts on {where}."
+    machines = {results["parts"][part]["machine"].partition(" (")[0] for part, found in measured.items() if found}
+    said = (
+        "Of the model's work alone: reading, checking and writing, and what Ray itself does, come on top. Computed from"
+    )
+    return f"{table(head, rows)}\n\n{said} rates of short texts on {' and '.join(sorted(machines))}."
+
+
+OF_CLASSIFY = (
+    ("torch, float32", "predict_proba, float32"),
+    ("torch, bfloat16", "predict_proba, bfloat16"),
+    ("ONNX Runtime, float32", "OnnxClassifier, float32"),
+    ("ONNX Runtime, int8", "OnnxClassifier, int8"),
+)
+"""What `classify` computes with, as prediction_speed.py and as peers.py call it."""
 
 
 def equivalence_table(results: dict[str, Any]) -> str:
@@ -249,7 +265,6 @@ def peers_section(results: dict[str, Any], part: str) -> str:
         shown = f"**{name}** (ours)" if cell["ours"] else name
         if reason := cell.get("not_measured"):
             missing.setdefault(reason, []).append(name)
-            rows.append([shown, cell["precision"], "not measured", *["" for _ in columns[1:]]])
         else:
             rows.append([shown, cell["precision"], *(peer_cell(cell, column) for column in columns)])
     heading = {"vectors": "Vectors", "training": "Training to equal accuracy", "predictions": "Predictions"}[part]
@@ -261,7 +276,7 @@ def peers_section(results: dict[str, Any], part: str) -> str:
 
 PEER_COLUMNS = {
     "vectors": ("texts/s", "smallest cosine", "peak memory, MB"),
-    "training": ("seconds", "accuracy, %", "steps", "peak memory, MB"),
+    "training": ("seconds", "accuracy, %", "steps", "seconds per step", "peak memory, MB"),
     "predictions": ("texts/s", "accuracy, %", "other labels", "files, MB", "peak memory, MB"),
 }
 """The parts that are measured beside the peers, in the order of the page, and what their tables show."""
@@ -276,6 +291,8 @@ def peer_cell(cell: dict[str, Any], column: str) -> str:
         missed = f"; not reached in {failed} of {cell['rounds']}" if failed else ""
         spread = f"{cell['seconds_low']:,.1f} to {cell['seconds_high']:,.1f}" if cell["rounds"] > 1 else "one run"
         return f"{cell['seconds']:,.1f} ({spread}{missed})"
+    if column == "seconds per step":
+        return f"{cell['seconds'] / cell['steps']:.2f}"
     key, form, scale = {
         "smallest cosine": ("cosine", ".4f", 1),
         "accuracy, %": ("accuracy", ".1f", 100),
@@ -296,7 +313,7 @@ def peer_verdicts(compared: dict[str, Any]) -> list[str]:
         where = "In any precision" if kind == "any" else f"In {kind}"
         said = f"{where}, *{cell['ours']}* is {cell['ratio']:.2f} times as fast as the fastest peer, *{cell['peer']}*"
         spread = f"{cell['low']:.2f} to {cell['high']:.2f} over the rounds"
-        said += f" ({spread if cell['low'] < cell['high'] else 'one round'})."
+        said += f" ({spread if cell['rounds'] > 1 else 'one round'})."
         if cell["ratio"] < 1 - SLOWER:
             said += " **Here we are not the fastest.**"
         elif cell["ratio"] < 1:
@@ -331,13 +348,16 @@ def growth_section(results: dict[str, Any]) -> str:
     for axis, curves in results["growth"].items():
         for operation, cell in curves.items():
             sizes, seconds, peak = cell["sizes"], cell["seconds"], cell["peak_mb"]
-            slopes = [f"{cell[name]:.2f}" if name in cell else "" for name in ("slope", "last", "memory_slope")]
+            names = ("slope", "last", "memory_slope")
+            slopes = [f"{round(cell[name], 2) + 0:.2f}" if name in cell else "" for name in names]
             worse = f"**{slopes[1]}**" if cell.get("last", 0) > WORSE_THAN_LINEAR else slopes[1]
             ends = [f"{sizes[0]:,} to {sizes[-1]:,}", f"{seconds[0]:,.3g} to {seconds[-1]:,.3g}"]
             ends.append(f"{peak[0]:,.0f} to {peak[-1]:,.0f}")
+            ends.append(" to ".join(f"{max(0, cell['added_mb'][place]):,.0f}" for place in (0, -1)))
             rows.append([f"{operation}, {GROWS[axis]}", *ends, slopes[0], worse, slopes[2]])
         figures.append(f"![{growth_alt(axis, curves)}](images/growth_{axis}.png)")
-    head = ("what grows", "sizes", "seconds", "peak memory, MB", "slope of time", "between the last two", "of memory")
+    head = ["what grows", "sizes", "seconds", "peak memory, MB", "of which the call added"]
+    head += ["slope of time", "between the last two", "slope of what was added"]
     bold = "Slopes of more than {:.1f} between the two largest sizes, in bold, are worse than linear."
     parts = [table(head, rows), bold.format(WORSE_THAN_LINEAR), *figures, measured_how(results["parts"]["growth"])]
     return "\n\n".join(parts)

@@ -63,7 +63,7 @@ def extract(options: argparse.Namespace) -> dict[str, Any]:
             raise et.SettingsError("With --engine ray, extract reads files. Name them with --data.")
         model = {"model": profile.checkpoint, "labels": False, "pooling": options.pooling}
         return _map_files(options, profile.data, model, profile.columns["text_column"])
-    if options.skip_bad or options.num_gpus or options.concurrency:
+    if options.skip_bad or options.num_gpus or options.concurrency is not None:
         raise et.SettingsError("--skip-bad, --num-gpus and --concurrency need --engine ray. Add or omit them.")
     _refuse_own_input(profile, output)
     splits = et.load_splits(profile.data, **profile.columns)

@@ -48,7 +48,7 @@ def extract_hidden_states(
     precision
         `auto` means bfloat16 where the hardware computes in it, and float32 elsewhere. In bfloat16 the vectors are
         rounded: with the bundled encoder their cosine to those of float32 is at least 0.9998, as
-        benchmarks/peers.py measures it.
+        tests/test_features.py checks.
     cache
         Whether the vectors are kept in the artifacts folder, and read from there the next time. Their name covers the
         texts, the encoder's weights, the pooling and the precision. Those of a quantized encoder are not kept.

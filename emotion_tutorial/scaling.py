@@ -1,9 +1,8 @@
 """Labels or vectors for files of any number of texts, in one process or on a Ray cluster."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, count
 from socket import gethostname
@@ -50,7 +49,6 @@ class ModelActor:
     def __init__(self, place: Any, seen: str, model: dict[str, Any]):
         self.place, self.seen, self.arguments = place, seen, model
         self.model: TextModel | None = None
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # else each actor has a thread for each core
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return what the model does."""
@@ -100,12 +98,12 @@ def map_files(
         machine, and otherwise starts one here for as long as it takes.
     batch_size, concurrency, num_gpus
         As in Ray Data: how many rows the model is given together, how many actors there are (None: one for each core,
-        or as many as the GPUs are enough for), and how many GPUs each has, which may be a part of one. Without Ray,
-        only the first matters.
+        or as many as the GPUs are enough for), and how many GPUs each has, which may be a part of one. The latter
+        two are for Ray alone.
     skip_bad
-        Whether rows without an id or a text, and lines with more or fewer fields than the header, are written to the
-        folder `_bad` in the output, with the reason. Otherwise the first of them is an error. An empty field of a CSV
-        file is a missing value.
+        Whether malformed rows are written to the folder `_bad` in the output, with the reason: those without an id or
+        a text (an empty one counts as missing), with an id or a text of a wrong kind or not in UTF-8, with more or
+        fewer fields than the header, or with a line in quotes that looks like a row. Otherwise the first is an error.
     rows_per_file
         Of the output. With Ray, at least as many.
 
@@ -128,6 +126,10 @@ def map_files(
     require_number(1, batch_size=batch_size, rows_per_file=rows_per_file)
     require_number(1, concurrency=1 if concurrency is None else concurrency)
     require_number(0.0, num_gpus=num_gpus)
+    if engine == "local" and (concurrency is not None or num_gpus):
+        raise SettingsError("--num-gpus and --concurrency need --engine ray. Add or omit them.")
+    if num_gpus and model.get("device") == "cpu":
+        raise SettingsError("--num-gpus reserves GPUs, and --cpu leaves them alone. Omit one of them.")
     files, (system, folder) = find_files(source), locate(output)
     if system.exists(folder) and system.ls(folder):
         advice = "Delete them, if they are of a run that was interrupted, or choose another folder for --output."
@@ -201,13 +203,15 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
     def compute(files: list[str], read: Callable[[str], Tables], _: int, place: Any, folder: str, rows: int) -> None:
         has = ray.cluster_resources()
         cores, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
-        per_gpu = gpus * int(1 / num_gpus) if 0 < num_gpus < 1 else int(gpus / (num_gpus or 1))
-        size = concurrency or (min(cores - 1, per_gpu) if num_gpus else cores)
-        if size < 1:
+        on_gpus = gpus * int(1 / num_gpus) if 0 < num_gpus < 1 else int(gpus / (num_gpus or 1))
+        size = concurrency or (min(cores - 1, on_gpus) if num_gpus else cores)
+        if size < 1 or (num_gpus and on_gpus < 1):
             raise SettingsError(
                 f"{cores} cores and {gpus} GPUs have no room for an actor. Add some, or lower --num-gpus."
             )
         options: dict[str, Any] = {"num_gpus": num_gpus} if num_gpus else {"num_cpus": ACTOR_CORES}
+        # Without this, tokenizing would take a thread for each core in each actor.
+        options["runtime_env"] = {"env_vars": {"TOKENIZERS_PARALLELISM": "false"}}
         seen = f"{folder}/_{uuid4().hex}"
         options |= {"fn_constructor_args": (place, seen, model), "batch_size": batch_size, "batch_format": "pyarrow"}
         computed = load(files, read).map_batches(ModelActor, compute=ActorPoolStrategy(size=size), **options)
@@ -217,7 +221,8 @@ def _on_ray(model: dict[str, Any], batch_size: int, concurrency: int | None, num
         try:
             computed.write_parquet(folder, filesystem=place, min_rows_per_file=rows, ray_remote_args=light)
         finally:
-            place.delete_file(seen)
+            with suppress(OSError):  # what failed before that has to be told
+                place.delete_file(seen)
 
     started = not ray.is_initialized()
     if started:

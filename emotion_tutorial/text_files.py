@@ -20,6 +20,7 @@ FORMATS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
 CHECKED = pa.schema({"file": pa.string(), "row": pa.int64(), "id": pa.string(), "reason": pa.string()})
 """A malformed row: its place, from 0 in a parquet file and its last line in others, and what is wrong with it. A row of
 this without a reason says how many rows of a file are in order, and of which type their ids are."""
+HIDDEN_ROW = "a field in quotes has a line that looks like a row (if it is none, save the file as parquet)"
 
 Tables: TypeAlias = Iterator[pa.Table]
 Reader: TypeAlias = Callable[[str], Iterator[tuple[pa.Table, pa.Table]]]
@@ -59,7 +60,7 @@ def find_files(source: str) -> list[str]:
     else:
         found = system.ls(path, detail=False) if system.isdir(path) else system.glob(path)
     found = [name for name in sorted(found) if name.rstrip("/").rpartition("/")[2][:1] not in "_."]
-    files = [name for name in found if name.lower().endswith(FORMATS)]
+    files = [name for name in found if name.lower().endswith(FORMATS) and system.isfile(name)]
     if not files:
         raise NotFoundError(
             f"There is no file named {', '.join(FORMATS)} at {shorten(source, 300)}. Check the address."
@@ -147,7 +148,7 @@ def _read_delimited(file: Any, name: str, *columns: str) -> Iterator[Row]:
         for fields in reader:
             if len(fields) == len(header):
                 hidden = _find_hidden_row(fields, id_place, reader.dialect.delimiter)
-                fault = hidden and f"a field in quotes has a line that looks like a row: {shorten(hidden)}"
+                fault = f"{HIDDEN_ROW}: {shorten(hidden)}" if hidden else ""
                 yield reader.line_num, fields[id_place], fields[text_place], fault
             elif fields:
                 yield reader.line_num, None, None, f"{len(fields)} fields, not {len(header)}: {shorten(fields)}"
@@ -157,20 +158,24 @@ def _read_delimited(file: Any, name: str, *columns: str) -> Iterator[Row]:
 
 
 def _find_hidden_row(fields: list[str], id_place: int, delimiter: str) -> str:
-    """Return a line in a row of several lines that has as many fields, and an id that looks alike; or nothing.
+    """Return a line in a row of several lines that has as many fields, and an id that could be the next; or nothing.
 
     For the csv module, a text that begins with a quote goes on until the next one, over all the rows between them.
     """
     for field in fields:
-        for line in field.splitlines()[1:]:
+        for line in re.split(r"\r\n?|\n", field)[1:]:
             parts = line.split(delimiter)
-            if len(parts) == len(fields) and _shape(parts[id_place]) == _shape(fields[id_place]):
+            if len(parts) == len(fields) and _could_follow(parts[id_place], fields[id_place]):
                 return line
     return ""
 
 
-def _shape(key: str) -> str:
-    return re.sub(r"\d+", "0", re.sub(r"[^\W\d]+", "a", key))
+def _could_follow(key: str, before: str) -> bool:
+    """Tell whether an id has the form of another: a number is the next one or about as long, and 2 follows 1."""
+    if key.isdecimal() and before.isdecimal():
+        return int(key) == int(before) + 1 or (len(before) >= 6 and abs(len(key) - len(before)) <= 1)
+    has_digits = re.search(r"\d", key) and re.search(r"\d", before)
+    return bool(has_digits) and re.sub(r"\w", "x", key) == re.sub(r"\w", "x", before)
 
 
 def _require_columns(name: str, there: list[str], columns: tuple[str, ...]) -> None:

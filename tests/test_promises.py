@@ -59,7 +59,10 @@ def test_hundreds_of_classes_and_many_texts_fit_into_memory():
     assert len(metrics) == 3 * 300 + 3
 
 
-TEST_FILES = [ROOT / "conftest.py", *sorted((ROOT / "tests").glob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]
+TEST_FILES = [
+    ROOT / "conftest.py",
+    *(path for folder in ("tests", "tools", "benchmarks") for path in sorted((ROOT / folder).glob("*.py"))),
+]
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.name)

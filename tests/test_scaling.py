@@ -124,7 +124,7 @@ BAD = {  # a file; of one row its place, its id and what is wrong with it; the i
     "no text": ("key,said\na,fine\nb,\nc,fine\n", 3, "b", "no text", ["a", "c"]),
     "no id": ("key,said\na,fine\n,alone\nc,fine\n", 3, None, "no id", ["a", "c"]),
     "another encoding": ("key,said\na,fine\nb,caf\udce9\nc,fine\n", 3, "b", "the text is not UTF-8", ["a", "c"]),
-    "an open quote": ('key,said\n1,"fine\n2,one\n3,fine"\n4,a\n', 4, "1", "a field in quotes .* row: '2,one'", ["4"]),
+    "an open quote": ('key,said\n1,"fine\n2,one\n3,fine"\n4,a\n', 4, "1", "a field in quotes .*: '2,one'", ["4"]),
     "no text, in parquet": ({"key": ["a", "b"], "said": ["", "fine"]}, 0, "a", "no text", ["b"]),
     "a large id": ({"key": [2**63, 1], "said": ["a", "b"]}, 0, f"{2**63}", f"the id is {2**63}, beyond 64 bits", [1]),
     "a missing value": ({"key": [1, 2, 3], "said": ["fine", None, "fine"]}, 1, "2", "no text", [1, 3]),
@@ -206,6 +206,10 @@ def test_files_are_found_in_folders_by_patterns_and_addresses(export, tmp_path):
         assert find_files(str(source)) == [file]
     odd = (tmp_path / "in").rename(tmp_path / "in[1]")  # a name, not a pattern
     (odd / "notes.txt").unlink()
+    (odd / "day.parquet").mkdir()  # as Spark writes it
+    with pytest.warns(et.DataWarning, match=r"^Not read: 1 of 2 files .*day\.parquet"):
+        assert len(find_files(str(odd))) == 1
+    (odd / "day.parquet").rmdir()
     file = file.replace("/in/", "/in[1]/")
     assert find_files(str(odd)) == [file]
     for output in ("memory://results", f"file://{(tmp_path / 'a folder').as_posix()}"):
@@ -228,8 +232,11 @@ def test_output_that_holds_something_is_refused(export, tmp_path):
 
 
 def test_lines_of_a_text_are_no_rows_and_rows_in_quotes_are(tmp_path):
-    (tmp_path / "a.tsv").write_text('key\tsaid\n1\t"one\tand\nmore, 2\tor 3"\n2\t"hi\n3\tyou\n4\ttoo"\n5\tend\n')
+    (tmp_path / "a.tsv").write_bytes(b'key\tsaid\n1\t"one\tand\nmore, 2\tor 3"\n2\t"hi\n3\tyou\n4\ttoo"\n5\tend\n')
     [(good, bad)] = read_rows("key", "said", 100, find_files(str(tmp_path / "a.tsv"))[0])
+    (tmp_path / "text.csv").write_text('key,said\n7,"Numbers:\n1,000 people came.\nThanks, Bob"\n')
+    [(fine, none)] = read_rows("key", "said", 100, find_files(str(tmp_path / "text.csv"))[0])
+    assert (fine.num_rows, none.num_rows) == (1, 0)
     assert good.to_pylist() == [{"id": "1", "text": "one\tand\nmore, 2\tor 3"}, {"id": "5", "text": "end"}]
     assert [(row["row"], row["id"]) for row in bad.to_pylist()] == [(6, "2")]
 
@@ -256,8 +263,9 @@ def test_settings_that_would_be_ignored_are_refused(model, export, tmp_path):
     write_texts(tmp_path / "in", 1, 5)
     ray = ["--engine", "ray"]
     for path, options, said in (
-        (export, [*ray, "--num-gpus", "1"], "is an export, which computes on CPUs only"),
-        (export, ["--concurrency", "0"], "concurrency"),
+        (export, [*ray, "--num-gpus", "1"], "--cpu leaves them alone"),
+        (export, [*ray, "--concurrency", "0"], "concurrency"),
+        (export, ["--concurrency", "2"], "need --engine ray"),
         (export, ["--batch-size", "0"], "batch_size"),
     ):
         with pytest.raises(SystemExit, match=f"^SettingsError: .*{said}"):
@@ -268,12 +276,13 @@ def test_settings_that_would_be_ignored_are_refused(model, export, tmp_path):
     ):
         with pytest.raises(SystemExit, match=f"^SettingsError: .*{said}"):
             main(["extract", "--output", str(tmp_path / "out"), *options])
+    with pytest.raises(et.SettingsError, match=r"is an export, which computes on CPUs only"):
+        map_files(str(tmp_path / "in"), str(tmp_path / "out"), {"model": str(export)}, engine="ray", num_gpus=0.5)
     with pytest.raises(et.SettingsError, match=r"pooling is 'max'"):
         TextModel(str(model), pooling="max")
 
 
-def test_machine_that_does_not_see_the_output_says_so(export, tmp_path, monkeypatch):
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")  # because an actor sets it in its process
+def test_machine_that_does_not_see_the_output_says_so(export, tmp_path):
     actor = ModelActor(LocalFileSystem(), str(tmp_path / "labels" / "_seen"), {"model": str(export)})
     texts = pa.table({"id": [1], "text": ["fine"]})
     with pytest.raises(et.SettingsError, match=r"does not see the output .*labels\. Choose"):
