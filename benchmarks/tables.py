@@ -705,7 +705,7 @@ def draw_growth(results: dict[str, Any], axis: str) -> Figure:
     for name, cell in curves.items():
         color, marker = GROWTH_STYLES[name]
         style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5}
-        slope = f" (slope {cell['last']:.2f})" if "last" in cell else ""
+        slope = f" (slope {round(cell['last'], 2) + 0:.2f})" if "last" in cell else ""
         left.plot(cell["sizes"], cell["seconds"], label=f"{name}{slope}", **style)
         right.plot(cell["sizes"], cell["peak_mb"], label=name, **style)
     highest = max(max(cell["peak_mb"]) for cell in curves.values())
