@@ -171,7 +171,7 @@ def _find_hidden_row(fields: list[str], id_place: int, delimiter: str) -> str:
 
 
 def _could_follow(key: str, before: str) -> bool:
-    """Tell whether an id has the form of another: a number is the next one or about as long, and 2 follows 1."""
+    """Tell whether an id could be that of a next row: the next number, a long one, or with marks in the same places."""
     if key.isdecimal() and before.isdecimal():
         return int(key) == int(before) + 1 or (len(before) >= 6 and abs(len(key) - len(before)) <= 1)
     has_digits = re.search(r"\d", key) and re.search(r"\d", before)

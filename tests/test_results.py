@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from few_labels import FEW_LABELS, Runs, rows_of_draw  # noqa: E402
 from peers import COLUMNS  # noqa: E402
-from results import PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
+from results import DOCS, PARTS, RESULTS, cheap_classifiers, read, summarize, write  # noqa: E402
 from summaries import (  # noqa: E402
     INT8,
     NAMES,
@@ -33,6 +33,7 @@ from summaries import (  # noqa: E402
     speed,
     timings,
 )
+from system import typed  # noqa: E402
 from tables import FIGURES, corpus_table, draw_growth, draw_speed, is_there, pages, refresh, tables, write_tables  # noqa: E402
 
 
@@ -72,6 +73,7 @@ def test_the_page_about_the_peers_says_what_was_measured(results):
     for part in ("vectors", "training", "predictions"):
         assert not re.search("avx512|amx", results["parts"][f"peers, {part}"]["machine"])
     assert min(part["compared"]["float32"]["ratio"] for part in (vectors, training, predictions)) >= 0.95
+    assert ("Each point was measured once" in page) == (pd.read_parquet(DOCS / "growth.parquet")["round"].max() == 0)
     ways = training["ways"]
     assert ways["build_trainer, float32"]["steps"] == ways["Trainer, grouped by length, float32"]["steps"]
     assert predictions["compared"]["any"]["ratio"] < 0.95 < vectors["compared"]["any"]["ratio"] < 1.1
@@ -202,6 +204,12 @@ def test_speed_is_shown_in_tables_and_in_a_figure(tmp_path):
     names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
     assert names.keys() == ways.keys()
     assert not any(a.overlaps(b) for a, b in combinations(names.values(), 2))
+
+
+def test_a_command_is_written_down_without_paths_of_this_machine(monkeypatch):
+    words = ["/here/benchmarks/growth.py", "--curves", "audit by texts", "--python", "/here/python", "--output=/here"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert typed() == "python benchmarks/growth.py --curves 'audit by texts' --python PATH --output=PATH"
 
 
 def rounds_beside_peers() -> pd.DataFrame:
